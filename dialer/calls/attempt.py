@@ -1,0 +1,43 @@
+"""One dial of one number: who, through what, and when each milestone was reached (None: it never was)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dialer.calls.disposition import Disposition
+from dialer.calls.results import DialogueEnd
+from dialer.calls.states import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt as the engine holds it and the table stores it."""
+
+    id: UUID
+    tenant_id: str
+    campaign_id: int
+    revision_id: int
+    contact_id: int
+    number: str
+    wave: int
+    node: str
+    trunk: str
+    submitting_at: datetime
+    state: State = State.SUBMITTING
+    accepted_at: datetime | None = None
+    ringing_at: datetime | None = None
+    answered_at: datetime | None = None
+    hung_up_at: datetime | None = None
+    ended_at: datetime | None = None
+    originate_reason: int | None = None
+    cause: int | None = None
+    tech_cause: int | None = None
+    refusal: str | None = None
+    channel_seen: bool = False
+    """Whether Asterisk ever made a channel for it."""
+    flow: DialogueEnd | None = None
+    disposition: Disposition | None = None
+    seq: int = 0
+    """How many events of this attempt the log holds."""

@@ -1,0 +1,73 @@
+"""How a dialogue and one try at a question may end: the words that stand in tables, events and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+
+class FlowResult(Enum):
+    """How a dialogue ended."""
+
+    COMPLETED = "completed"
+    """It reached its end, or a step marked `complete`."""
+    PARTIAL = "partial"
+    """It ended by itself after some answers, with a question left open."""
+    REFUSED = "refused"
+    """The person chose a step that ends with `hangup: refused`."""
+    NO_INPUT = "no_input"
+    """It ended by itself without a single accepted key."""
+    HUNG_UP = "hung_up"
+    """The person hung up; `step` says where."""
+    ERROR = "error"
+    """Our own fault; `detail` says which."""
+
+
+class TryOutcome(Enum):
+    """What one try at a question brought; all but the first are reasons why it was refused."""
+
+    ACCEPTED = "accepted"
+    SILENCE = "silence"
+    NOT_ALLOWED = "not_allowed"
+    OUT_OF_RANGE = "out_of_range"
+    TOO_SHORT = "too_short"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One try at a question: the keys pressed (may be none) and what they were worth."""
+
+    attempt_id: UUID
+    step: str
+    visit: int
+    try_no: int
+    keys: str
+    outcome: TryOutcome
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the person gave at a step; `value` is the campaign's word for the keys."""
+
+    attempt_id: UUID
+    step: str
+    visit: int
+    revision_id: int
+    keys: str
+    value: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialogueEnd:
+    """The one result of a dialogue."""
+
+    attempt_id: UUID
+    result: FlowResult
+    step: str | None
+    answers: int
+    at: datetime
+    detail: str | None = None

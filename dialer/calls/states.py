@@ -1,0 +1,169 @@
+"""The states of an attempt, one pure function a state; `docs/attempt-states.md` holds the picture.
+
+An event that a state does not list changes nothing: late, doubled and reordered AMI messages are normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from dialer.calls.disposition import Facts, verdict
+from dialer.calls.events import (
+    Accepted,
+    Answered,
+    CallEvent,
+    Created,
+    FlowEnded,
+    GaveUp,
+    HungUp,
+    Refused,
+    Responded,
+    Ringing,
+    Unclear,
+)
+
+if TYPE_CHECKING:
+    from dialer.calls.attempt import Attempt
+
+
+class State(Enum):
+    """Where an attempt is."""
+
+    SUBMITTING = "submitting"
+    """The row is committed; Originate is about to be sent, or was, and is not acknowledged."""
+    UNCLEAR = "unclear"
+    """Originate may have been sent; number and slot are kept until there is evidence."""
+    ACCEPTED = "accepted"
+    """Asterisk took it; nothing rings yet."""
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    CLOSING = "closing"
+    """The channel is gone; the verdict waits for the dialogue's result or for Asterisk's reason."""
+    ENDED = "ended"
+    """There is a verdict."""
+
+
+RING_LIMIT_CAUSE = 19
+"""Q.850 "no answer": the remote side's 480 and our own ring limit both end with it; only the reason tells."""
+
+
+def advance(attempt: Attempt, event: CallEvent) -> Attempt:
+    """The attempt after an event; the same object when the event means nothing in its state."""
+    return _STEPS[attempt.state](attempt, event)
+
+
+def waits_for(attempt: Attempt) -> str | None:
+    """What a verdict on a gone channel still needs: `flow_result`, `reason`, or nothing."""
+    if attempt.answered_at is not None:
+        return None if attempt.flow else "flow_result"
+    if attempt.cause == RING_LIMIT_CAUSE and attempt.originate_reason is None:
+        return "reason"
+    return None
+
+
+def _placing(attempt: Attempt, event: CallEvent) -> Attempt:
+    """Submitting, unclear, accepted and ringing: everything before an answer."""
+    match event:
+        case Created(at=at):
+            state = State.RINGING if attempt.state is State.RINGING else State.ACCEPTED
+            return replace(attempt, state=state, accepted_at=attempt.accepted_at or at, channel_seen=True)
+        case Ringing(at=at):
+            return replace(attempt, state=State.RINGING, ringing_at=attempt.ringing_at or at, channel_seen=True)
+        case Answered(at=at):
+            return replace(attempt, state=State.ANSWERED, answered_at=at, channel_seen=True)
+        case Responded(at=at, success=True):
+            return replace(
+                attempt, state=State.ANSWERED, answered_at=at, originate_reason=event.reason, channel_seen=True
+            )  # fmt: skip
+        case Responded(success=False):
+            # The channel may still be there; its Hangup, or the engine's patience, closes the attempt.
+            return replace(attempt, originate_reason=event.reason)
+        case HungUp():
+            return _hang_up(attempt, event)
+        case GaveUp(at=at):
+            return _end(replace(attempt, hung_up_at=at))
+    return attempt
+
+
+def _submitting(attempt: Attempt, event: CallEvent) -> Attempt:
+    match event:
+        case Accepted(at=at):
+            return replace(attempt, state=State.ACCEPTED, accepted_at=at)
+        case Unclear() if attempt.state is State.SUBMITTING:
+            return replace(attempt, state=State.UNCLEAR)
+        case Refused(at=at, message=message):
+            return _end(replace(attempt, refusal=message, hung_up_at=at))
+    return _placing(attempt, event)
+
+
+def _ringing(attempt: Attempt, event: CallEvent) -> Attempt:
+    return attempt if isinstance(event, Ringing) else _placing(attempt, event)
+
+
+def _answered(attempt: Attempt, event: CallEvent) -> Attempt:
+    match event:
+        case HungUp():
+            return _hang_up(attempt, event)
+        case Responded() if attempt.originate_reason is None:
+            return replace(attempt, originate_reason=event.reason)
+        case FlowEnded(end=end):
+            return replace(attempt, flow=end)
+        case GaveUp(at=at):
+            return _end(replace(attempt, hung_up_at=at))
+    return attempt
+
+
+def _closing(attempt: Attempt, event: CallEvent) -> Attempt:
+    match event:
+        case FlowEnded(end=end):
+            return _end_if_complete(replace(attempt, flow=end))
+        case Responded() if attempt.originate_reason is None:
+            return _end_if_complete(replace(attempt, originate_reason=event.reason))
+        case GaveUp():
+            return _end(attempt)
+    return attempt
+
+
+def _ended(attempt: Attempt, _event: CallEvent) -> Attempt:
+    return attempt
+
+
+def _hang_up(attempt: Attempt, event: HungUp) -> Attempt:
+    gone = replace(
+        attempt, state=State.CLOSING, hung_up_at=event.at, cause=event.cause, tech_cause=event.tech_cause
+    )  # fmt: skip
+    return _end_if_complete(gone)
+
+
+def _end_if_complete(attempt: Attempt) -> Attempt:
+    return attempt if waits_for(attempt) else _end(attempt)
+
+
+def _end(attempt: Attempt) -> Attempt:
+    """The one way an attempt ends."""
+    facts = Facts(
+        refused=attempt.refusal is not None,
+        channel_seen=attempt.channel_seen,
+        answered=attempt.answered_at is not None,
+        rang=attempt.ringing_at is not None,
+        flow=attempt.flow.result if attempt.flow else None,
+        answers=attempt.flow.answers if attempt.flow else 0,
+        originate_reason=attempt.originate_reason,
+        tech_cause=attempt.tech_cause,
+        cause=attempt.cause,
+    )
+    return replace(attempt, state=State.ENDED, disposition=verdict(facts))
+
+
+_STEPS: dict[State, Callable[[Attempt, CallEvent], Attempt]] = {
+    State.SUBMITTING: _submitting,
+    State.UNCLEAR: _submitting,
+    State.ACCEPTED: _placing,
+    State.RINGING: _ringing,
+    State.ANSWERED: _answered,
+    State.CLOSING: _closing,
+    State.ENDED: _ended,
+}

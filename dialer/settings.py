@@ -1,0 +1,210 @@
+"""The machine's settings: database, nodes, trunks, workers; from the first file found, then `DIALER_*` variables.
+
+Secrets never stand in the file: it names files that hold them (mode 0600).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dialer.errors import InvalidInput, Problem
+
+SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
+FILE_VARIABLE = "DIALER_SETTINGS"
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AmiSettings(_Part):
+    """How the engine reaches a node's manager interface."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5038
+    secret_file: Path
+
+
+class NodeSettings(_Part):
+    """One Asterisk server."""
+
+    name: Name
+    ami: AmiSettings
+    sip_address: str = "127.0.0.1"
+    sip_port: Port = 5060
+    rtp_start: Port = 10000
+    rtp_end: Port = 29999
+    longest_call_s: int = Field(default=900, ge=10, le=7200)
+    """Asterisk itself ends every call after this, whatever happens to us."""
+
+
+class TrunkSettings(_Part):
+    """A way out of a node, by its PJSIP endpoint name."""
+
+    name: Name
+    node: Name
+    host: str
+    port: Port = 5060
+    codec: Literal["alaw", "ulaw"] = "alaw"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether calls stay on this machine. A host name may resolve anywhere, so only an address counts."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class AgiSettings(_Part):
+    """Where the FastAGI workers listen, and how many there are."""
+
+    host: str = "127.0.0.1"
+    port: Port = 4573
+    workers: int = Field(default=2, ge=1, le=64)
+
+
+class Settings(_Part):
+    """Everything a machine must know to dial."""
+
+    database: str
+    """libpq-style URL without a password: `postgresql:///dialer?host=/run/postgresql`."""
+    database_password_file: Path | None = None
+    state_dir: Path = Path("var")
+    """Prompts, journal, logs. Relative paths start where the settings file stands."""
+    mac_key_file: Path
+    """At least 32 random bytes; signs the attempt ids that cross AMI and FastAGI."""
+    agi: AgiSettings = AgiSettings()
+    nodes: tuple[NodeSettings, ...] = Field(min_length=1)
+    trunks: tuple[TrunkSettings, ...] = Field(min_length=1)
+
+    @field_validator("database")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be a postgresql:// URL; no other database is supported")
+        authority = url.split("://", 1)[1].split("/", 1)[0]
+        if "@" in authority and ":" in authority.rsplit("@", 1)[0]:
+            raise ValueError("must not hold a password: put it in a file and name that as database_password_file")
+        return url
+
+    @model_validator(mode="after")
+    def _trunks_have_nodes(self) -> Settings:
+        nodes = {node.name for node in self.nodes}
+        for trunk in self.trunks:
+            if trunk.node not in nodes:
+                raise ValueError(f"trunk {trunk.name!r} names node {trunk.node!r}, which is not among {sorted(nodes)}")
+        return self
+
+    @property
+    def prompts_dir(self) -> Path:
+        """Spoken prompts in the trunks' codecs; Asterisk reads them here."""
+        return self.state_dir / "prompts"
+
+    def node(self, name: str) -> NodeSettings:
+        """The node of that name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def trunk(self, name: str) -> TrunkSettings | None:
+        """The trunk of that name, if there is one."""
+        return next((trunk for trunk in self.trunks if trunk.name == name), None)
+
+    def mac_key(self) -> bytes:
+        """The key behind the attempt ids' signatures."""
+        return read_secret(self.mac_key_file).encode()
+
+    def database_url(self) -> str:
+        """The URL for SQLAlchemy with psycopg 3; the password stays out of it (`database_password`)."""
+        return "postgresql+psycopg://" + self.database.split("://", 1)[1]
+
+    def database_password(self) -> str | None:
+        """The database password, when one is used."""
+        return read_secret(self.database_password_file) if self.database_password_file else None
+
+
+def read_secret(path: Path) -> str:
+    """A secret from its own file, without the line's end."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InvalidInput(f"cannot read the secret in {path}: {error.strerror}. Create it, readable by you alone.")\
+            from error
+    if not text:
+        raise InvalidInput(f"the secret file {path} is empty. Put a long random text into it, for example with "
+                           f"`openssl rand -hex 32 > {path}`.")
+    return text
+
+
+def find_file(option: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The settings file: `--settings`, `$DIALER_SETTINGS`, ./dialer.yaml, /etc/dialer/dialer.yaml, the first found."""
+    named = option or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    if named is not None:
+        if not named.is_file():
+            raise InvalidInput(f"there is no settings file at {named}. Give --settings FILE, or set {FILE_VARIABLE}.")
+        return named
+    for place in map(Path, SEARCH):
+        if place.is_file():
+            return place
+    raise InvalidInput(
+        f"no settings found: looked for --settings, ${FILE_VARIABLE}, {' and '.join(SEARCH)}.\n"
+        "To try dialer on this machine, run `dialer lab up` and use the settings file that it names."
+    )
+
+
+def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this machine. Raises InvalidInput with every problem of the file."""
+    path = find_file(option, environ)
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise InvalidInput(f"cannot read the settings in {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise InvalidInput(f"the settings in {path} must be a mapping such as `database: postgresql:///dialer`")
+    _override(data, environ)
+    base = path.resolve().parent
+    for key in ("state_dir", "mac_key_file", "database_password_file"):
+        if isinstance(data.get(key), str):
+            data[key] = base / data[key]
+    for node in data.get("nodes") or ():
+        if isinstance(node, dict) and isinstance(node.get("ami"), dict) and "secret_file" in node["ami"]:
+            node["ami"]["secret_file"] = base / str(node["ami"]["secret_file"])
+    try:
+        return Settings.model_validate({"state_dir": base / "var", **data})
+    except ValidationError as error:
+        problems = [
+            Problem(
+                file=str(path),
+                line=None,
+                key=".".join(map(str, item["loc"])),
+                code=item["type"].replace("_", "-"),
+                message=item["msg"],
+                fix="see docs/settings.md for every key",
+            )
+            for item in error.errors()
+        ]
+        raise InvalidInput(f"the settings in {path} are not valid", problems) from error
+
+
+def _override(data: dict[str, object], environ: Mapping[str, str]) -> None:
+    """`DIALER_DATABASE`, `DIALER_STATE_DIR`, `DIALER_AGI_PORT`, … win over the file."""
+    for key in ("database", "state_dir", "mac_key_file", "database_password_file"):
+        value = environ.get(f"DIALER_{key.upper()}")
+        if value:
+            data[key] = value
+    for key in ("host", "port", "workers"):
+        value = environ.get(f"DIALER_AGI_{key.upper()}")
+        if value:
+            agi = data.setdefault("agi", {})
+            if isinstance(agi, dict):
+                agi[key] = value

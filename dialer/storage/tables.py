@@ -1,0 +1,225 @@
+"""The tables. Constraints and partial unique indexes here are promises, not hints: code may be wrong, these hold.
+
+The event table is partitioned by the day things occurred; its partitions are made by `storage.event_log`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import UserDefinedType
+
+from dialer.calls.disposition import Disposition
+from dialer.calls.results import FlowResult, TryOutcome
+from dialer.calls.states import State
+
+
+class Xid8(UserDefinedType):
+    """PostgreSQL's 64-bit transaction id: consumers of events read behind `pg_snapshot_xmin`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """The column's type in DDL."""
+        return "xid8"
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+_AT = DateTime(timezone=True)
+
+
+def _one_of(column: str, values: type) -> str:
+    return f"{column} in ({', '.join(repr(member.value) for member in values)})"  # type: ignore[attr-defined]
+
+
+campaign = Table(
+    "campaign", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("revision_id", BigInteger, nullable=True),
+    Column("created_at", _AT, nullable=False),
+    UniqueConstraint("name"),
+)  # fmt: skip
+
+revision = Table(
+    "revision", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("base_dir", Text, nullable=False),
+    Column("accepted_at", _AT, nullable=False),
+    UniqueConstraint("campaign_id", "number"),
+)  # fmt: skip
+
+open_interval = Table(
+    "open_interval", metadata,
+    Column("revision_id", BigInteger, ForeignKey("revision.id"), nullable=False),
+    Column("zones", Text, nullable=False),
+    Column("opens_at", _AT, nullable=False),
+    Column("closes_at", _AT, nullable=False),
+    PrimaryKeyConstraint("revision_id", "zones", "opens_at"),
+    CheckConstraint("opens_at < closes_at", name="order"),
+)  # fmt: skip
+"""When a revision may call people of a set of time zones: half-open UTC intervals from campaign.calendar."""
+
+person = Table(
+    "person", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("person_key", Text, nullable=False),
+    UniqueConstraint("tenant_id", "person_key"),
+)  # fmt: skip
+
+contact_import = Table(
+    "contact_import", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("imported_at", _AT, nullable=False),
+    UniqueConstraint("campaign_id", "sha256"),
+)  # fmt: skip
+
+contact = Table(
+    "contact", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
+    Column("person_id", BigInteger, ForeignKey("person.id"), nullable=False),
+    Column("numbers", ARRAY(Text), nullable=False),
+    Column("zones", Text, nullable=False),
+    Column("language", Text, nullable=True),
+    Column("fields", JSONB, nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("wave", SmallInteger, nullable=False, server_default=text("1")),
+    Column("next_number", Text, nullable=True),
+    Column("next_attempt_at", _AT, nullable=True),
+    Column("closed_as", Text, nullable=True),
+    Column("on_hold", Boolean, nullable=False, server_default=text("false")),
+    UniqueConstraint("campaign_id", "person_id"),
+    CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
+    CheckConstraint("closed_as is null or next_attempt_at is null", name="closed"),
+    # The claim walks this index in the order of the due times.
+    Index("contact_due_idx", "campaign_id", "next_attempt_at", postgresql_where=text("next_attempt_at is not null")),
+)  # fmt: skip
+"""A person in a campaign. Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
+
+attempt = Table(
+    "attempt", metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
+    Column("revision_id", BigInteger, ForeignKey("revision.id"), nullable=False),
+    Column("contact_id", BigInteger, ForeignKey("contact.id"), nullable=False),
+    Column("person_id", BigInteger, ForeignKey("person.id"), nullable=False),
+    Column("number", Text, nullable=False),
+    Column("wave", SmallInteger, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("trunk", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("submitting_at", _AT, nullable=False),
+    Column("accepted_at", _AT, nullable=True),
+    Column("ringing_at", _AT, nullable=True),
+    Column("answered_at", _AT, nullable=True),
+    Column("hung_up_at", _AT, nullable=True),
+    Column("ended_at", _AT, nullable=True),
+    Column("slot_until", _AT, nullable=True),
+    Column("originate_reason", SmallInteger, nullable=True),
+    Column("cause", SmallInteger, nullable=True),
+    Column("tech_cause", SmallInteger, nullable=True),
+    Column("disposition", Text, nullable=True),
+    CheckConstraint(_one_of("state", State), name="state"),
+    CheckConstraint(_one_of("disposition", Disposition), name="disposition"),
+    CheckConstraint("(state = 'ended') = (disposition is not null)", name="verdict"),
+    CheckConstraint("(state = 'ended') = (ended_at is not null)", name="ended"),
+    CheckConstraint("state <> 'ended' or slot_until is not null", name="slot"),
+    # Promise 2: one open call a number and a person, over all campaigns.
+    Index("attempt_open_number_idx", "number", unique=True, postgresql_where=text("state <> 'ended'")),
+    Index("attempt_open_person_idx", "person_id", unique=True, postgresql_where=text("state <> 'ended'")),
+    # Promise 5: the claim counts slots here: those without an end and those still settling.
+    Index("attempt_slot_idx", "slot_until"),
+    Index("attempt_campaign_idx", "campaign_id", "submitting_at"),
+    Index("attempt_contact_idx", "contact_id"),
+)  # fmt: skip
+
+answer_try = Table(
+    "answer_try", metadata,
+    Column("attempt_id", Uuid, ForeignKey("attempt.id"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("visit", SmallInteger, nullable=False),
+    Column("try_no", SmallInteger, nullable=False),
+    Column("keys", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("at", _AT, nullable=False),
+    PrimaryKeyConstraint("attempt_id", "step", "visit", "try_no"),
+    CheckConstraint(_one_of("outcome", TryOutcome), name="outcome"),
+)  # fmt: skip
+
+answer = Table(
+    "answer", metadata,
+    Column("attempt_id", Uuid, ForeignKey("attempt.id"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("visit", SmallInteger, nullable=False),
+    Column("revision_id", BigInteger, ForeignKey("revision.id"), nullable=False),
+    Column("keys", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("at", _AT, nullable=False),
+    PrimaryKeyConstraint("attempt_id", "step", "visit"),
+)  # fmt: skip
+
+flow_result = Table(
+    "flow_result", metadata,
+    Column("attempt_id", Uuid, ForeignKey("attempt.id"), primary_key=True),
+    Column("result", Text, nullable=False),
+    Column("step", Text, nullable=True),
+    Column("answers", SmallInteger, nullable=False),
+    Column("detail", Text, nullable=True),
+    Column("at", _AT, nullable=False),
+    CheckConstraint(_one_of("result", FlowResult), name="result"),
+)  # fmt: skip
+
+event = Table(
+    "event", metadata,
+    Column("event_id", Uuid, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("occurred_at", _AT, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject_type", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("seq", SmallInteger, nullable=False),
+    Column("schema_v", SmallInteger, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("ingested_at", _AT, nullable=False, server_default=text("now()")),
+    Column("ingest_xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    PrimaryKeyConstraint("event_id", "occurred_at"),
+    postgresql_partition_by="RANGE (occurred_at)",
+)  # fmt: skip

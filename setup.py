@@ -1,0 +1,5 @@
+"""Lets older packaging front ends read setup.cfg; everything stands there."""
+
+from setuptools import setup
+
+setup()
