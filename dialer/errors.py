@@ -1,12 +1,12 @@
 """Every error a user can meet, in one tree; each carries its exit code and says what to do.
 
-    DialerError                 1  something failed
-    ├── InvalidInput            2  the command or a file is wrong; holds located problems
-    ├── RefusedBySafety         3  a safety rule says no
-    ├── DatabaseAway            1  PostgreSQL cannot be reached or is not ready
-    ├── AsteriskAway            1  the node's AMI cannot be reached, or refuses us
-    ├── WorkersAway             1  the FastAGI workers cannot be started or reached
-    └── LabError                1  the lab cannot be set up, started or found
+DialerError                 1  something failed
+├── InvalidInput            2  the command or a file is wrong; holds located problems
+├── RefusedBySafety         3  a safety rule says no
+├── DatabaseAway            1  PostgreSQL cannot be reached or is not ready
+├── AsteriskAway            1  the node's AMI cannot be reached, or refuses us
+├── WorkersAway             1  the FastAGI workers cannot be started or reached
+└── LabError                1  the lab cannot be set up, started or found
 """
 
 from __future__ import annotations

@@ -138,11 +138,14 @@ def read_secret(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise InvalidInput(f"cannot read the secret in {path}: {error.strerror}. Create it, readable by you alone.")\
-            from error
+        raise InvalidInput(
+            f"cannot read the secret in {path}: {error.strerror}. Create it, readable by you alone."
+        ) from error
     if not text:
-        raise InvalidInput(f"the secret file {path} is empty. Put a long random text into it, for example with "
-                           f"`openssl rand -hex 32 > {path}`.")
+        raise InvalidInput(
+            f"the secret file {path} is empty. Put a long random text into it, for example with "
+            f"`openssl rand -hex 32 > {path}`."
+        )
     return text
 
 

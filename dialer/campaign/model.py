@@ -7,6 +7,7 @@ and become seconds; keys of the keypad are the texts `0` … `9`, `*`, `#`.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -72,7 +73,7 @@ def parse_slots(text: str) -> list[tuple[int, int]]:
             raise ValueError(f"{part.strip()!r} must start before it ends, within one day")
         slots.append((start, end))
     slots.sort()
-    if any(this[1] > following[0] for this, following in zip(slots, slots[1:], strict=False)):
+    if any(this[1] > following[0] for this, following in pairwise(slots)):
         raise ValueError("the time spans overlap")
     return slots
 
@@ -238,7 +239,8 @@ class Step(_Part):
     def _is_one_word(self) -> Step:
         words = [word for word in WORDS if getattr(self, word) is not None]
         if len(words) != 1:
-            raise ValueError(f"a step needs exactly one of {', '.join(WORDS)}; this one has {', '.join(words) or 'none'}")
+            has = ", ".join(words) or "none"
+            raise ValueError(f"a step needs exactly one of {', '.join(WORDS)}; this one has {has}")
         for key in _ALLOWED["ask"] | _ALLOWED["menu"] | _ALLOWED["say"]:
             given = getattr(self, key) not in (None, False)
             if given and key not in _ALLOWED[words[0]]:

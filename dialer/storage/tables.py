@@ -32,7 +32,7 @@ from dialer.calls.results import FlowResult, TryOutcome
 from dialer.calls.states import State
 
 
-class Xid8(UserDefinedType):
+class Xid8(UserDefinedType[int]):
     """PostgreSQL's 64-bit transaction id: consumers of events read behind `pg_snapshot_xmin`."""
 
     cache_ok = True
@@ -157,6 +157,7 @@ attempt = Table(
     Column("cause", SmallInteger, nullable=True),
     Column("tech_cause", SmallInteger, nullable=True),
     Column("disposition", Text, nullable=True),
+    Column("seq", SmallInteger, nullable=False),
     CheckConstraint(_one_of("state", State), name="state"),
     CheckConstraint(_one_of("disposition", Disposition), name="disposition"),
     CheckConstraint("(state = 'ended') = (disposition is not null)", name="verdict"),

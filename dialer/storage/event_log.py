@@ -1,0 +1,72 @@
+"""The append-only event log: one row an event, in the transaction of what it tells; partitioned by day.
+
+Consumers follow `ingest_xid < pg_snapshot_xmin(pg_current_snapshot())`, never the order of ids: transactions commit
+out of order. Types and payloads stand in docs/events.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, text
+
+from dialer.errors import DialerError
+
+SCHEMA_V = 1
+DAYS_AHEAD = 7
+"""No call starts when fewer partitions than this stand ready: an event without a partition would lose an answer."""
+
+
+def event_row(
+    *,
+    tenant_id: str,
+    occurred_at: datetime,
+    type: str,
+    subject_type: str,
+    subject_id: str,
+    seq: int,
+    payload: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A row for `tables.event`; `seq` orders the events of one subject, from 1."""
+    return {
+        "event_id": uuid4(),
+        "tenant_id": tenant_id,
+        "occurred_at": occurred_at,
+        "type": type,
+        "subject_type": subject_type,
+        "subject_id": subject_id,
+        "seq": seq,
+        "schema_v": SCHEMA_V,
+        "payload": dict(payload),
+    }
+
+
+def ensure_partitions(connection: Connection, now: datetime) -> None:
+    """Makes the partitions from yesterday to a week ahead that are missing. Events carry UTC days."""
+    today = now.astimezone(UTC).date()
+    for offset in range(-1, DAYS_AHEAD + 1):
+        day = today + timedelta(days=offset)
+        connection.execute(
+            text(
+                f"create table if not exists {_name(day)} partition of event "
+                f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
+            )
+        )
+
+
+def require_partitions(connection: Connection, now: datetime) -> None:
+    """Raises DialerError when a partition of the coming week is missing (fails closed)."""
+    today = now.astimezone(UTC).date()
+    wanted = {_name(today + timedelta(days=offset)) for offset in range(DAYS_AHEAD + 1)}
+    found = connection.execute(text("select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid "
+                                    "where i.inhparent = 'event'::regclass")).scalars()  # fmt: skip
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise DialerError(f"the event log lacks the partition {missing[0]}: no call starts. Run `dialer db upgrade`.")
+
+
+def _name(day: date) -> str:
+    return f"event_{day:%Y%m%d}"

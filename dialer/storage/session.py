@@ -1,0 +1,68 @@
+"""Engines for PostgreSQL: asynchronous for the dialling processes, synchronous for commands; errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from dialer.errors import DatabaseAway, DialerError
+from dialer.settings import Settings
+
+CONNECT_TIMEOUT_S = 5
+
+
+def async_engine(settings: Settings, pool_size: int = 4) -> AsyncEngine:
+    """A pool for the engine or a worker. Sessions run in UTC and never sit in a transaction."""
+    return create_async_engine(settings.database_url(), **_options(settings, pool_size))
+
+
+def sync_engine(settings: Settings) -> Engine:
+    """A pool for a command."""
+    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2))
+
+
+def _options(settings: Settings, pool_size: int) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "dialer",
+        "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=30s",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+    }
+    password = settings.database_password()
+    if password:
+        arguments["password"] = password
+    return {"connect_args": arguments, "pool_size": pool_size, "max_overflow": 0}
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turns the driver's errors into DatabaseAway or DialerError with what to do; other errors pass."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise explain(error) from error
+
+
+def explain(error: DBAPIError) -> DialerError:
+    """One sentence for an operator, with the fix."""
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state == "53100":
+        return DialerError(f"PostgreSQL has no space left on its disk ({reason}). Free some space and run this again.")
+    if state.startswith("42P01"):
+        return DatabaseAway("the database has no dialer tables. Run `dialer db upgrade` first.")
+    if state.startswith("28"):
+        return DatabaseAway(f"PostgreSQL refused the login ({reason}). Check `database` and its password file.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return DatabaseAway(
+            f"PostgreSQL does not answer ({reason}). Start it, or correct `database` in the settings file."
+        )
+    return DialerError(f"PostgreSQL refused what we asked: {reason}")
