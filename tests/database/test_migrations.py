@@ -2,7 +2,6 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from dialer.storage import migrate
