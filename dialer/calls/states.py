@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,12 @@ RING_LIMIT_CAUSE = 19
 """Q.850 "no answer": the remote side's 480 and our own ring limit both end with it; only the reason tells."""
 
 
-def advance(attempt: Attempt, event: CallEvent) -> Attempt:
+def advance(attempt: Attempt, event: CallEvent, now: datetime) -> Attempt:
     """The attempt after an event; the same object when the event means nothing in its state."""
-    return _STEPS[attempt.state](attempt, event)
+    after = _STEPS[attempt.state](attempt, event)
+    if after.state is State.ENDED and after is not attempt:
+        return replace(after, ended_at=now, hung_up_at=after.hung_up_at or now)
+    return after
 
 
 def waits_for(attempt: Attempt) -> str | None:
@@ -83,8 +87,8 @@ def _placing(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, originate_reason=event.reason)
         case HungUp():
             return _hang_up(attempt, event)
-        case GaveUp(at=at):
-            return _end(replace(attempt, hung_up_at=at))
+        case GaveUp():
+            return _end(attempt)
     return attempt
 
 
@@ -94,8 +98,8 @@ def _submitting(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, state=State.ACCEPTED, accepted_at=at)
         case Unclear() if attempt.state is State.SUBMITTING:
             return replace(attempt, state=State.UNCLEAR)
-        case Refused(at=at, message=message):
-            return _end(replace(attempt, refusal=message, hung_up_at=at))
+        case Refused(message=message):
+            return _end(replace(attempt, refusal=message))
     return _placing(attempt, event)
 
 
@@ -111,8 +115,8 @@ def _answered(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, originate_reason=event.reason)
         case FlowEnded(end=end):
             return replace(attempt, flow=end)
-        case GaveUp(at=at):
-            return _end(replace(attempt, hung_up_at=at))
+        case GaveUp():
+            return _end(attempt)
     return attempt
 
 

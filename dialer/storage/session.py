@@ -31,7 +31,7 @@ def _options(settings: Settings, pool_size: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "dialer",
-        "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=30s",
+        "options": "-c timezone=UTC -c jit=off -c idle_in_transaction_session_timeout=30s",
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,

@@ -1,0 +1,290 @@
+"""One guarded AMI session over panoramisk: nothing is ever sent twice, nothing waits for ever, no event is lost by us.
+
+What panoramisk 1.4 does by itself, and why this wrapper takes it away (each has a regression test):
+it sends unanswered actions again after a reconnect, queues actions while the link is down, leaves futures without an
+end, drops the link when a callback raises, loses characters at packet edges, writes CR and LF as they come, never
+notices a half-open connection, and goes on trying a refused password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from panoramisk.ami_protocol import AMIProtocol
+from panoramisk.manager import Manager
+from panoramisk.message import Message
+
+from dialer.errors import AsteriskAway
+
+log = logging.getLogger(__name__)
+
+Headers = dict[str, str | list[str]]
+"""A message's headers with lower-case names."""
+
+MAX_LINE = 1023
+"""Asterisk cuts longer lines (manager.c, inbuf[1025])."""
+MAX_MESSAGE = 1 << 20
+ANSWER_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
+BOOT_TIMEOUT_S = 30.0
+PING_EVERY_S = 5.0
+QUEUE_LENGTH = 100_000
+
+
+class LinkLost(Exception):
+    """The link went down before Asterisk answered: what was sent may have been done."""
+
+
+class LinkState(Enum):
+    """Whether actions may be sent."""
+
+    DOWN = "down"
+    UP = "up"
+    REFUSED = "refused"
+    """The login was refused for good; a person must mend the settings."""
+
+
+class _Everything:
+    """panoramisk asks whether an action may be forgotten at a disconnect; all may: replaying one calls people twice."""
+
+    def __contains__(self, _action: object) -> bool:
+        return True
+
+
+class _Protocol(AMIProtocol):  # type: ignore[misc]
+    """Reads whole messages from bytes; a message that cannot be read is counted and skipped, the link stays."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.version: str | None = None
+        self.buffer = b""
+        self.unreadable = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        if self.version is None:
+            banner, found, rest = self.buffer.partition(b"\r\n")
+            if not found:
+                return self._refuse_endless()
+            self.version = banner.decode("ascii", "replace").rpartition("/")[2]
+            self.buffer = rest
+        *messages, self.buffer = self.buffer.split(b"\r\n\r\n")
+        for message in messages:
+            try:
+                parsed = Message.from_line(message.decode("utf-8", "replace").strip())
+                if parsed is not None:
+                    self.handle_message(parsed)
+            except Exception:
+                self.unreadable += 1
+                log.warning("unreadable AMI message skipped", extra={"event": "ami.unreadable"}, exc_info=True)
+        self._refuse_endless()
+        return None
+
+    def _refuse_endless(self) -> None:
+        if len(self.buffer) > MAX_MESSAGE:
+            log.error("AMI message without an end; the link is closed", extra={"event": "ami.endless"})
+            self.transport.abort()
+
+
+class _Manager(Manager):  # type: ignore[misc]
+    """panoramisk's manager without its own reconnection, replay and ping; the link does these."""
+
+    def connection_lost(self, exc: object) -> None:
+        self.on_disconnect(self, exc)
+
+
+class AmiLink:
+    """A session with one node's AMI that is kept up; `events` holds what Asterisk says, in its order."""
+
+    def __init__(self, host: str, port: int, username: str, secret: str, now: Callable[[], datetime]) -> None:
+        self.state = LinkState.DOWN
+        self.refusal = ""
+        self.events: asyncio.Queue[tuple[datetime, Headers]] = asyncio.Queue(QUEUE_LENGTH)
+        self.sessions = 0
+        """How many times the link came up."""
+        self._address = (host, port)
+        self._login = {"Action": "Login", "Username": username, "Secret": secret, "Events": "on"}
+        self._now = now
+        self._manager: _Manager | None = None
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._lost = asyncio.Event()
+        self._booted = asyncio.Event()
+
+    async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
+        """Connects, and connects again after every loss, until cancelled or refused.
+
+        `on_up` runs when actions may be sent, `on_down` when they no longer may; retries wait 0.5 to 10 s.
+        """
+        delay = 0.5
+        while self.state is not LinkState.REFUSED:
+            try:
+                await self.connect()
+            except AsteriskAway as error:
+                log.warning("AMI is away: %s", error, extra={"event": "ami.away"})
+            else:
+                delay = 0.5
+                await self._while_up(on_up, on_down)
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            delay = min(delay * 2, 10.0)
+
+    async def connect(self) -> None:
+        """Connects, logs in and waits until Asterisk has booted. Raises AsteriskAway with what to do."""
+        self.close()
+        host, port = self._address
+        loop = asyncio.get_running_loop()
+        self._lost.clear()
+        self._booted.clear()
+        opening: asyncio.Future[Any] = loop.create_future()
+        try:
+            made = await asyncio.wait_for(loop.create_connection(_Protocol, host, port), CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            raise AsteriskAway(
+                f"Asterisk's manager interface does not answer at {host}:{port} ({error or 'timeout'}). "
+                "Start Asterisk, or correct the node's `ami` in the settings."
+            ) from error
+        opening.set_result(made)
+        manager = _Manager(host=host, port=port, loop=loop, forgetable_actions=_Everything(), ping_delay=86400)
+        manager.on_disconnect = self._on_disconnect
+        manager.patterns.clear()
+        manager.callbacks.clear()
+        manager.register_event("*", self._on_event)
+        manager.connection_made(opening)
+        manager.pinger.cancel()
+        self._manager = manager
+        await self._log_in(host, port)
+
+    async def _log_in(self, host: str, port: int) -> None:
+        try:
+            answer = await self._ask(self._login)
+            if str(answer.get("response")) != "Success":
+                raise self._refused(str(answer.get("message", "")), host, port)
+            await asyncio.wait_for(self._booted.wait(), BOOT_TIMEOUT_S)
+        except (LinkLost, TimeoutError) as error:
+            self.close()
+            raise AsteriskAway(
+                f"something answers at {host}:{port}, but not as Asterisk's manager interface. "
+                "Correct the node's `ami` in the settings, or wait until Asterisk has started."
+            ) from error
+        self.sessions += 1
+        self.state = LinkState.UP
+
+    def _refused(self, message: str, host: str, port: int) -> AsteriskAway:
+        self.close()
+        if "already in use" in message.lower():
+            return AsteriskAway(f"another engine is logged in at {host}:{port} ({message}). Stop it first.")
+        # Trying a wrong password again only fills the security log and gets this host banned.
+        self.state = LinkState.REFUSED
+        self.refusal = (
+            f"Asterisk at {host}:{port} refused the AMI login ({message}). "
+            "Make the node's secret file hold the secret of manager.conf."
+        )
+        return AsteriskAway(self.refusal)
+
+    async def _while_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
+        try:
+            await on_up()
+            while not self._lost.is_set():
+                try:
+                    await asyncio.wait_for(self._lost.wait(), PING_EVERY_S)
+                except TimeoutError:
+                    await self._ask({"Action": "Ping"})
+        except LinkLost:
+            log.error("the AMI link is lost", extra={"event": "ami.lost"})
+        finally:
+            self.close()
+            on_down()
+
+    async def send(self, action: Mapping[str, str | list[str]], timeout_s: float = ANSWER_TIMEOUT_S) -> Headers:
+        """Sends one action once; its first answer. Raises LinkLost when nobody can know whether it was done.
+
+        Raises ValueError, and sends nothing, when a value could be read as more than one header line.
+        """
+        if self.state is not LinkState.UP:
+            raise LinkLost("the AMI link is down; nothing was sent")
+        return await self._ask(action, timeout_s)
+
+    async def send_list(self, action: Mapping[str, str | list[str]], timeout_s: float = 30.0) -> list[Headers]:
+        """Sends an action that Asterisk answers with a list; all its messages."""
+        if self.state is not LinkState.UP:
+            raise LinkLost("the AMI link is down; nothing was sent")
+        answers = await self._await(dict(action), timeout_s, as_list=True)
+        return [_plain(message) for message in (answers if isinstance(answers, list) else [answers])]
+
+    async def _ask(self, action: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Headers:
+        answer = await self._await(dict(action), timeout_s, as_list=False)
+        if "event" in answer:
+            # The event overtook the acknowledgement; it must be seen as an event too.
+            self._on_event(None, answer)
+        return _plain(answer)
+
+    async def _await(self, action: dict[str, Any], timeout_s: float, *, as_list: bool) -> Any:
+        check_headers(action.items())
+        if self._manager is None or self._manager.protocol is None:
+            raise LinkLost("the AMI link is down; nothing was sent")
+        protocol = self._manager.protocol
+        future = self._manager.send_action(action, as_list=as_list)
+        self._pending.add(future)
+        try:
+            return await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            # A late answer to this action must not be matched, and its entry must not stay for ever.
+            for key in [k for k, pending in protocol.responses.items() if pending.future is future]:
+                del protocol.responses[key]
+            raise LinkLost(f"no answer from Asterisk in {timeout_s:g} s") from None
+        finally:
+            self._pending.discard(future)
+
+    def close(self) -> None:
+        """Ends the session; whoever waits for an answer gets LinkLost."""
+        manager, self._manager = self._manager, None
+        if self.state is LinkState.UP:
+            self.state = LinkState.DOWN
+        if manager is not None:
+            manager.close()
+        self._fail_pending()
+
+    def _on_disconnect(self, manager: _Manager, _reason: object) -> None:
+        if manager is self._manager:
+            self.state = LinkState.DOWN
+            self._lost.set()
+            self._fail_pending()
+
+    def _fail_pending(self) -> None:
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(LinkLost("the AMI link was lost before Asterisk answered"))
+
+    def _on_event(self, _manager: object, message: Message) -> None:
+        try:
+            headers = _plain(message)
+            if headers.get("event") == "FullyBooted":
+                self._booted.set()
+            self.events.put_nowait((self._now(), headers))
+        except asyncio.QueueFull:
+            # Events that nobody takes would make every count wrong; a new session starts from evidence.
+            log.error("the AMI event queue is full; the link is closed", extra={"event": "ami.overflow"})
+            self.close()
+            self._lost.set()
+        except Exception:
+            log.exception("an AMI event could not be queued", extra={"event": "ami.unreadable"})
+
+
+def check_headers(headers: Iterable[tuple[str, Any]]) -> None:
+    """Raises ValueError when a header could break out of its line (manager.c ends a line at CR LF or LF alone)."""
+    for name, value in headers:
+        for item in value if isinstance(value, list) else [value]:
+            line = f"{name}: {item}"
+            if any(character in line for character in "\r\n\0"):
+                raise ValueError(f"the AMI header {name} holds a line break or NUL; nothing was sent")
+            if len(line.encode()) > MAX_LINE:
+                raise ValueError(f"the AMI header {name} is longer than {MAX_LINE} bytes; nothing was sent")
+
+
+def _plain(message: Message) -> Headers:
+    return {str(name).lower(): value for name, value in message.items()}

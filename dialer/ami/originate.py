@@ -1,0 +1,61 @@
+"""One attempt to Asterisk as one Originate, once; the outcome is accepted, refused or unclear, never "try again"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from dialer import names, phone
+from dialer.ami.link import AmiLink, LinkLost
+from dialer.calls.events import Accepted, Refused, Unclear
+from dialer.calls.order import Order
+
+_TRUNK = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def headers(order: Order, token: str) -> dict[str, str | list[str]]:
+    """The Originate action. Raises ValueError when a number or trunk is not what a dial string may hold.
+
+    `Async` is needed: without it panoramisk drops the link. ChannelId makes Asterisk refuse a second live channel
+    with the same id. EarlyMedia stays off: with it a 183 counts as an answer (pbx.c).
+    """
+    if not phone.E164.fullmatch(order.number) or not phone.E164.fullmatch(order.caller_id):
+        raise ValueError("only E.164 numbers are dialled")
+    if not _TRUNK.fullmatch(order.trunk):
+        raise ValueError(f"{order.trunk!r} is no trunk name")
+    identity = names.channel_id(order.attempt_id)
+    return {
+        "Action": "Originate",
+        "ActionID": identity,
+        "ChannelId": identity,
+        "Channel": f"PJSIP/{order.number}@{order.trunk}",
+        "Context": names.FLOW_CONTEXT,
+        "Exten": "s",
+        "Priority": "1",
+        "Timeout": str(order.ring_s * 1000),
+        "CallerID": f"<{order.caller_id}>",
+        "Async": "true",
+        "Variable": [
+            f"{names.ATTEMPT_VARIABLE}={token}",
+            # A redirect (302) would otherwise be dialled in the channel's own context.
+            f"FORWARD_CONTEXT={names.DEAD_END_CONTEXT}",
+        ],
+    }
+
+
+async def originate(
+    link: AmiLink, order: Order, token: str, now: Callable[[], datetime]
+) -> Accepted | Refused | Unclear:
+    """Submits an attempt once; `token` is its signed id. Whatever may have reached Asterisk without an answer is unclear."""
+    try:
+        action = headers(order, token)
+    except ValueError as error:
+        return Refused(at=now(), message=str(error))
+    try:
+        answer = await link.send(action)
+    except LinkLost:
+        return Unclear(at=now())
+    if answer.get("response") == "Error":
+        return Refused(at=now(), message=str(answer.get("message", "")))
+    return Accepted(at=now())
