@@ -47,7 +47,7 @@ def headers(order: Order, token: str) -> dict[str, str | list[str]]:
 async def originate(
     link: AmiLink, order: Order, token: str, now: Callable[[], datetime]
 ) -> Accepted | Refused | Unclear:
-    """Submits an attempt once; `token` is its signed id. Whatever may have reached Asterisk without an answer is unclear."""
+    """Submits an attempt once; `token` is its signed id. What may have been done without an answer is unclear."""
     try:
         action = headers(order, token)
     except ValueError as error:

@@ -83,6 +83,13 @@ class GaveUp:
     at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Vanished:
+    """The node has no channel for it any more, and nobody saw how it went."""
+
+    at: datetime
+
+
 CallEvent = (
-    Accepted | Refused | Unclear | Created | Ringing | Answered | Responded | HungUp | FlowEnded | GaveUp
+    Accepted | Refused | Unclear | Created | Ringing | Answered | Responded | HungUp | Vanished | FlowEnded | GaveUp
 )  # fmt: skip

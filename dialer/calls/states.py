@@ -24,6 +24,7 @@ from dialer.calls.events import (
     Responded,
     Ringing,
     Unclear,
+    Vanished,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _placing(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, originate_reason=event.reason)
         case HungUp():
             return _hang_up(attempt, event)
-        case GaveUp():
+        case GaveUp() | Vanished():
             return _end(attempt)
     return attempt
 
@@ -115,8 +116,8 @@ def _answered(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, originate_reason=event.reason)
         case FlowEnded(end=end):
             return replace(attempt, flow=end)
-        case GaveUp():
-            return _end(attempt)
+        case Vanished(at=at):
+            return _end_if_complete(replace(attempt, state=State.CLOSING, hung_up_at=at))
     return attempt
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
+from dialer.campaign.model import RetryPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,14 @@ class Claim:
 
     attempt: Attempt
     contact: Contact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """An attempt that an engine before this one left open, with the retry policy of its own campaign."""
+
+    claim: Claim
+    retry: RetryPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

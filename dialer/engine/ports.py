@@ -9,17 +9,9 @@ from uuid import UUID
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.events import Accepted, CallEvent, Refused, Unclear
+from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
-from dialer.storage.attempts import ContactChange, Totals
-from dialer.storage.claims import Claim, ClaimResult
-
-
-class StoreAway(Exception):
-    """The store cannot be reached now; what was asked may or may not have been done."""
-
-
-class Order(Protocol):
-    """An attempt as a telephony port submits it."""
+from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 
 
 class Telephony(Protocol):
@@ -30,7 +22,16 @@ class Telephony(Protocol):
         """Whether calls may be ordered now."""
         ...
 
-    async def originate(self, attempt: Attempt) -> Accepted | Refused | Unclear:
+    @property
+    def refusal(self) -> str:
+        """Why the node will never let us in as things are; empty while it may."""
+        ...
+
+    async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
+        """Keeps the session with the node up until cancelled or refused for good."""
+        ...
+
+    async def originate(self, order: Order) -> Accepted | Refused | Unclear:
         """Places one call, once."""
         ...
 
@@ -42,6 +43,40 @@ class Telephony(Protocol):
         """Our channels on the node and what their states say; None when the node cannot be asked."""
         ...
 
-    async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
-        """Keeps the session with the node until cancelled."""
+
+class Store(Protocol):
+    """Claims, transitions and totals. Every method raises DatabaseAway while the database cannot be reached."""
+
+    async def hold_node(self) -> bool:
+        """Whether this process is (still) the node's one engine."""
+        ...
+
+    async def ensure_partitions(self, now: datetime) -> None:
+        """Makes room for the events of the week ahead."""
+        ...
+
+    async def claim(self, *, campaign_id: int, trunk: str, max_concurrent: int, most: int) -> ClaimResult:
+        """At most `most` due contacts with their committed attempts."""
+        ...
+
+    async def save(
+        self, changed: Sequence[Attempt], contacts: Sequence[ContactChange], events: Sequence[dict[str, Any]]
+    ) -> None:
+        """Stores transitions, their effect on contacts, and their events, together."""
+        ...
+
+    async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
+        """Dialogue results that have arrived."""
+        ...
+
+    async def open_attempts(self) -> list[Leftover]:
+        """What an engine before this one left without a verdict."""
+        ...
+
+    async def sent_lately(self) -> list[datetime]:
+        """When the last seconds' attempts were submitted."""
+        ...
+
+    async def totals(self, campaign_id: int) -> Totals:
+        """Where a campaign stands."""
         ...

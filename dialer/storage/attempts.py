@@ -14,7 +14,8 @@ from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.states import State
-from dialer.contacts.contact import Claim, Contact, ContactChange, Totals
+from dialer.campaign.model import RetryPolicy
+from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Totals
 from dialer.storage.claims import history
 from dialer.storage.events import insert_events
 
@@ -48,23 +49,36 @@ _CONTACT_TYPES = {
 }
 
 
-def _update(table: str, key: str, types: dict[str, str]) -> Any:
-    """`update … from unnest(arrays)`: any number of rows in one statement that is prepared once."""
-    sets = ", ".join(f"{name} = d.{name}" for name in types if name != key)
-    arrays = ", ".join(f"cast(:{name} as {kind}[])" for name, kind in types.items())
-    return text(f"update {table} t set {sets} from unnest({arrays}) as d({', '.join(types)}) where t.id = d.{key}")
+def _arrays(types: dict[str, str], prefix: str) -> str:
+    """`unnest` over one array a column: any number of rows in one statement that is prepared once."""
+    casts = ", ".join(f"cast(:{prefix}{name} as {kind}[])" for name, kind in types.items())
+    return f"unnest({casts}) as d({', '.join(types)})"
 
 
-# An attempt that ended stays as it is: verdicts are final.
-_SAVE_ATTEMPTS = text(str(_update("attempt", "id", _ATTEMPT_TYPES)) + " and t.state <> 'ended'")
-_SAVE_CONTACTS = _update("contact", "contact_id", _CONTACT_TYPES)
+def _sets(types: dict[str, str], key: str) -> str:
+    return ", ".join(f"{name} = d.{name}" for name in types if name != key)
 
+
+# An attempt that ended stays as it is: verdicts are final. A contact changes only together with its attempt's end: a
+# commit whose answer was lost is done again, and must not make a contact due that was claimed meanwhile.
+_SAVE = text(f"""
+with saved as (
+  update attempt t set {_sets(_ATTEMPT_TYPES, "id")}
+  from {_arrays(_ATTEMPT_TYPES, "a_")}
+  where t.id = d.id and t.state <> 'ended'
+  returning t.contact_id, t.state
+)
+update contact t set {_sets(_CONTACT_TYPES, "contact_id")}
+from {_arrays(_CONTACT_TYPES, "c_")} join saved on saved.contact_id = d.contact_id and saved.state = 'ended'
+where t.id = d.contact_id
+""")
 _FLOW_RESULTS = text(
     "select attempt_id, result, step, answers, detail, at from flow_result where attempt_id = any(:ids)"
 )
 _OPEN = text("""
-select a.*, c.numbers, c.attempts, p.tenant_id
+select a.*, c.numbers, c.attempts, p.tenant_id, coalesce(r.document -> 'retry', '{}'::jsonb) as retry
 from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a.campaign_id
+  join revision r on r.id = a.revision_id
 where a.state <> 'ended' and a.node = :node
 """)
 _SENT_SINCE = text("select submitting_at from attempt where node = :node and submitting_at > now() - interval '11 s'")
@@ -91,12 +105,10 @@ async def save(
 ) -> None:
     """Stores changed attempts, what that means for their contacts, and the events, in one transaction."""
     async with engine.begin() as connection:
-        if attempts:
-            rows = [_row(attempt) for attempt in attempts]
-            await connection.execute(_SAVE_ATTEMPTS, {name: [row[name] for row in rows] for name in _ATTEMPT_TYPES})
-        if contacts:
-            values = {name: [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
-            await connection.execute(_SAVE_CONTACTS, values)
+        rows = [_row(attempt) for attempt in attempts]
+        values: dict[str, Any] = {f"a_{name}": [row[name] for row in rows] for name in _ATTEMPT_TYPES}
+        values |= {f"c_{name}": [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
+        await connection.execute(_SAVE, values)
         await insert_events(connection, events)
 
 
@@ -131,20 +143,23 @@ async def flow_results(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> list
         ]
 
 
-async def open_attempts(engine: AsyncEngine, node: str) -> list[Claim]:
+async def open_attempts(engine: AsyncEngine, node: str) -> list[Leftover]:
     """Every attempt of a node without a verdict, as an engine before this one left it."""
     async with engine.connect() as connection:
         rows = (await connection.execute(_OPEN, {"node": node})).all()
         histories = await history(connection, [row.contact_id for row in rows])
     return [
-        Claim(
-            attempt=_attempt(row),
-            contact=Contact(
-                id=row.contact_id,
-                numbers=tuple(row.numbers),
-                attempts=row.attempts,
-                history=histories.get(row.contact_id, ()),
+        Leftover(
+            claim=Claim(
+                attempt=_attempt(row),
+                contact=Contact(
+                    id=row.contact_id,
+                    numbers=tuple(row.numbers),
+                    attempts=row.attempts,
+                    history=histories.get(row.contact_id, ()),
+                ),
             ),
+            retry=RetryPolicy.model_validate(row.retry),
         )
         for row in rows
     ]

@@ -6,7 +6,6 @@ together. What commits here may be dialled; nothing else may.
 
 from __future__ import annotations
 
-
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 

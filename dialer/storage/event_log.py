@@ -6,42 +6,17 @@ out of order. Types and payloads stand in docs/events.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Connection, text
 
+from dialer.calls.log import event_row
 from dialer.errors import DialerError
 
-SCHEMA_V = 1
+__all__ = ["ensure_partitions", "event_row", "require_partitions"]
+
 DAYS_AHEAD = 7
 """No call starts when fewer partitions than this stand ready: an event without a partition would lose an answer."""
-
-
-def event_row(
-    *,
-    tenant_id: str,
-    occurred_at: datetime,
-    type: str,
-    subject_type: str,
-    subject_id: str,
-    seq: int,
-    payload: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A row for `tables.event`; `seq` orders the events of one subject, from 1."""
-    return {
-        "event_id": uuid4(),
-        "tenant_id": tenant_id,
-        "occurred_at": occurred_at,
-        "type": type,
-        "subject_type": subject_type,
-        "subject_id": subject_id,
-        "seq": seq,
-        "schema_v": SCHEMA_V,
-        "payload": dict(payload),
-    }
 
 
 def ensure_partitions(connection: Connection, now: datetime) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.results import DialogueEnd
-from dialer.contacts.contact import Claim, ClaimResult, ContactChange, Totals
+from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 from dialer.storage import attempts, claims, event_log
 from dialer.storage.session import explain
 
@@ -79,7 +79,7 @@ class PostgresStore:
         async with _plain_errors():
             return await attempts.flow_results(self._engine, attempt_ids)
 
-    async def open_attempts(self) -> list[Claim]:
+    async def open_attempts(self) -> list[Leftover]:
         """What an engine before this one left without a verdict."""
         async with _plain_errors():
             return await attempts.open_attempts(self._engine, self._node)

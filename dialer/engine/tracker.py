@@ -1,0 +1,246 @@
+"""The one door for transitions: events in, attempts advanced, states, contacts and events stored together.
+
+Changes gather for a moment and are stored in one transaction, in the order they happened. Nothing waits for a store
+that is away: changes stay here until it is back, and no new call starts meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dialer import waves
+from dialer.calls.attempt import Attempt
+from dialer.calls.disposition import Disposition
+from dialer.calls.events import CallEvent, FlowEnded, GaveUp
+from dialer.calls.log import event_row
+from dialer.calls.states import State, advance, waits_for
+from dialer.campaign.model import RetryPolicy
+from dialer.clock import Clock
+from dialer.contacts.contact import Claim, Contact, ContactChange
+from dialer.engine.ports import Store
+from dialer.errors import DialerError
+
+log = logging.getLogger(__name__)
+
+GATHER_S = 0.03
+"""How long changes gather before they are stored; nobody waits for these, so it costs nothing but commits saved."""
+FLOW_RESULT_S = 5.0
+"""How long the verdict on an answered call waits for its dialogue's result (promise 4)."""
+REASON_S = 2.0
+"""How long the verdict on an unanswered call waits for OriginateResponse, or for a Hangup after one."""
+LOOK_EVERY_S = 0.1
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """An attempt under way; `waits_until` (monotonic) is when patience with what it waits for ends."""
+
+    attempt: Attempt
+    contact: Contact
+    policy: RetryPolicy
+    waits_until: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A verdict, for whoever counts them."""
+
+    attempt: Attempt
+    disposition: Disposition
+
+
+class Tracker:
+    """Holds every open attempt of this engine."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._open: dict[UUID, _Open] = {}
+        self._changed: dict[UUID, Attempt] = {}
+        self._contacts: dict[int, ContactChange] = {}
+        self._events: list[dict[str, Any]] = []
+        self._wake = asyncio.Event()
+        self.ended: list[Callable[[Ended], None]] = []
+        """Called with each verdict, after it is stored."""
+        self.store_away = False
+        """Changes wait because the store is away; no new call may start on top of them."""
+        self.unexpected = 0
+        """Events that meant nothing in their attempt's state: late, doubled, or of an attempt that has ended."""
+
+    @property
+    def open_attempts(self) -> list[Attempt]:
+        """Every attempt without a verdict."""
+        return [one.attempt for one in self._open.values()]
+
+    @property
+    def calls_now(self) -> int:
+        """Attempts that may hold a channel."""
+        return sum(1 for one in self._open.values() if one.attempt.state is not State.CLOSING)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is open and nothing is left to store."""
+        return not self._open and not self._changed and not self._events
+
+    def adopt(self, claim: Claim, policy: RetryPolicy) -> None:
+        """Takes an attempt over whose row is committed; from now on its events count."""
+        opened = _Open(attempt=claim.attempt, contact=claim.contact, policy=policy)
+        self._open[claim.attempt.id] = opened
+        self._set_patience(opened)
+
+    def apply(self, attempt_id: UUID, event: CallEvent) -> None:
+        """Advances an attempt; an event that means nothing there is counted."""
+        opened = self._open.get(attempt_id)
+        if opened is None:
+            self.unexpected += 1
+            return
+        before = opened.attempt
+        after = advance(before, event, self._clock.now())
+        if after is before:
+            self.unexpected += 1
+            return
+        if after.state is not before.state:
+            after = replace(after, seq=before.seq + 1)
+        opened.attempt = after
+        change = None
+        if after.state is State.ENDED:
+            del self._open[attempt_id]
+            change = self._close(opened)
+        else:
+            self._set_patience(opened)
+        if after.state is not before.state:
+            self._events.append(_event_of(after, change))
+        self._changed[attempt_id] = after
+        self._wake.set()
+
+    def _close(self, opened: _Open) -> ContactChange:
+        attempt, contact = opened.attempt, opened.contact
+        assert attempt.disposition is not None
+        assert attempt.ended_at is not None
+        following = waves.after(opened.policy, contact, attempt.number, attempt.disposition, attempt.ended_at)
+        counted = waves.counts(attempt.disposition)
+        change = ContactChange(
+            contact_id=contact.id, attempts=contact.attempts + counted, wave=attempt.wave + counted
+        )  # fmt: skip
+        match following:
+            case waves.Next(at=at, number=number):
+                change = replace(change, next_attempt_at=at, next_number=number)
+            case waves.Closed(reason=reason):
+                change = replace(change, closed_as=reason.value)
+            case waves.Held():
+                change = replace(change, on_hold=True)
+        self._contacts[contact.id] = change
+        return change
+
+    def _set_patience(self, opened: _Open) -> None:
+        attempt = opened.attempt
+        patience = None
+        if attempt.state is State.CLOSING:
+            patience = FLOW_RESULT_S if waits_for(attempt) == "flow_result" else REASON_S
+        elif attempt.originate_reason is not None and attempt.answered_at is None:
+            patience = REASON_S
+        if patience is None:
+            opened.waits_until = None
+        elif opened.waits_until is None:
+            opened.waits_until = self._clock.monotonic() + patience
+
+    async def run(self) -> None:
+        """Stores changes and collects dialogue results until cancelled; then stores what is left."""
+        try:
+            while True:
+                await self._next_work()
+                await self._turn()
+        finally:
+            await asyncio.shield(self.flush())
+
+    async def _next_work(self) -> None:
+        waiting = any(one.waits_until is not None for one in self._open.values())
+        try:
+            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S if waiting else None)
+        except TimeoutError:
+            return
+        await self._clock.sleep(GATHER_S)
+        self._wake.clear()
+
+    async def _turn(self) -> None:
+        try:
+            await self._collect_results()
+            await self.flush()
+            self.store_away = False
+        except DialerError as error:
+            self.store_away = True
+            log.error("nothing can be stored now: %s", error, extra={"event": "store.away"})
+            self._wake.set()
+            await self._clock.sleep(1.0)
+
+    async def _collect_results(self) -> None:
+        now = self._clock.monotonic()
+        waiting = [one.attempt for one in self._open.values() if one.waits_until is not None]
+        wanted = [attempt.id for attempt in waiting if waits_for(attempt) == "flow_result"]
+        for end in await self._store.flow_results(wanted) if wanted else ():
+            self.apply(end.attempt_id, FlowEnded(end=end))
+        for attempt in waiting:
+            opened = self._open.get(attempt.id)
+            if opened is not None and opened.waits_until is not None and opened.waits_until <= now:
+                self.apply(attempt.id, GaveUp(at=self._clock.now()))
+
+    async def flush(self) -> None:
+        """Stores everything that has changed, in one transaction. Raises DatabaseAway and keeps it all."""
+        changed, contacts, events = self._changed, self._contacts, self._events
+        if not changed and not events:
+            return
+        self._changed, self._contacts, self._events = {}, {}, []
+        try:
+            await self._store.save(list(changed.values()), list(contacts.values()), events)
+        except BaseException:
+            # What changed meanwhile is newer and wins; events keep their order and their ids, so that a commit
+            # whose answer was lost changes nothing when it is done again.
+            self._changed = {**changed, **self._changed}
+            self._contacts = {**contacts, **self._contacts}
+            self._events = [*events, *self._events]
+            raise
+        for attempt in changed.values():
+            if attempt.disposition is not None:
+                for listener in self.ended:
+                    listener(Ended(attempt=attempt, disposition=attempt.disposition))
+
+
+def _event_of(attempt: Attempt, change: ContactChange | None) -> dict[str, Any]:
+    payload: dict[str, Any] = {"campaign": attempt.campaign_id, "contact": attempt.contact_id, "wave": attempt.wave}
+    if attempt.disposition is not None and change is not None:
+        payload |= {
+            "disposition": attempt.disposition.value,
+            "tech_cause": attempt.tech_cause,
+            "cause": attempt.cause,
+            "refusal": attempt.refusal,
+            "next_attempt_at": change.next_attempt_at.isoformat() if change.next_attempt_at else None,
+            "closed_as": change.closed_as,
+            "on_hold": change.on_hold,
+        }
+    return event_row(
+        tenant_id=attempt.tenant_id,
+        occurred_at=_moment(attempt),
+        type=f"attempt.{attempt.state.value}",
+        subject_type="attempt",
+        subject_id=str(attempt.id),
+        seq=attempt.seq,
+        payload=payload,
+    )
+
+
+def _moment(attempt: Attempt) -> datetime:
+    """When the state that an attempt is in began."""
+    moments = {
+        State.ACCEPTED: attempt.accepted_at,
+        State.RINGING: attempt.ringing_at,
+        State.ANSWERED: attempt.answered_at,
+        State.CLOSING: attempt.hung_up_at,
+        State.ENDED: attempt.ended_at,
+    }
+    return moments.get(attempt.state) or attempt.submitting_at
