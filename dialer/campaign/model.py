@@ -6,35 +6,22 @@ and become seconds; keys of the keypad are the texts `0` … `9`, `*`, `#`.
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from dialer.campaign.values import Duration, Wrong, refuse, window_wrongs
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 STEP_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z]{2,8})?$"
 KEYPAD = "0123456789*#"
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SLOT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]|24):([0-5]\d)")
-
-
-def parse_duration(value: Any) -> Any:
-    """`90s`, `5m`, `2h`, `3d` as whole seconds."""
-    match = re.fullmatch(r"(\d{1,6})\s*([smhd])", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a duration such as 30s, 5m, 2h or 3d")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-Duration = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=str)]
-
-
-def _between(shortest: int, longest: int) -> Any:
-    return Field(ge=shortest, le=longest, json_schema_extra={"examples": ["30s", "5m", "2h"]})
+KEYS = r"^[0-9*#]{1,20}$"
+REGION = r"^[A-Z]{2}$"
+E164 = r"^\+[1-9][0-9]{6,14}$"
+DIGITS = r"^[0-9]{1,2}(-[0-9]{1,2})?$"
+RANGE = r"^[0-9]{1,9}-[0-9]{1,9}$"
 
 
 class _Part(BaseModel):
@@ -44,74 +31,62 @@ class _Part(BaseModel):
 # -- contacts -----------------------------------------------------------------------------------------------------
 
 
+Column = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Contacts(_Part):
     """Where the people come from, and what their columns mean."""
 
     source: str = Field(alias="from", min_length=1, description="One CSV file, beside the campaign file or absolute.")
-    person: str | None = Field(default=None, description="Column that says who is the same person; else the number.")
-    numbers: Annotated[list[str], Field(min_length=1)] = Field(description="Columns with numbers, in the order to try.")
-    region: str | None = Field(
-        default=None, pattern=r"^[A-Z]{2}$", description="Country of numbers written without a country code, as PL."
+    person: Column | None = Field(default=None, description="Column that says who is the same person; else the number.")
+    numbers: Annotated[list[Column], Field(min_length=1)] = Field(
+        description="Columns with numbers, in the order to try."
     )
-    language: str | None = Field(default=None, description="Column with the person's language.")
-    time_zone: str | None = Field(default=None, description="Column with the IANA time zone; else from the number.")
-    fields: list[str] = Field(default=[], description="Columns that prompts and reports may use.")
+    region: str | None = Field(
+        default=None, pattern=REGION, description="Country of numbers written without a country code, as PL."
+    )
+    language: Column | None = Field(default=None, description="Column with the person's language.")
+    time_zone: Column | None = Field(default=None, description="Column with the IANA time zone; else from the number.")
+    fields: list[Column] = Field(default=[], description="Columns that prompts and reports may use.")
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Contacts:
+        wrongs = [
+            Wrong(key=(key,), code="named-twice", message=f"{name!r} stands here twice", fix="name each column once")
+            for key, names in (("numbers", self.numbers), ("fields", self.fields))
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ]
+        if wrongs:
+            raise refuse(wrongs)
+        return self
 
 
 # -- calling ------------------------------------------------------------------------------------------------------
 
 
-def parse_slots(text: str) -> list[tuple[int, int]]:
-    """`09:00-13:00, 14:00-20:00` as half-open minutes of the day. Raises ValueError."""
-    slots = []
-    for part in text.split(","):
-        match = _SLOT.fullmatch(part.strip())
-        if match is None:
-            raise ValueError(f"{part.strip()!r} is not a time span such as 09:00-20:00")
-        start, end = int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
-        if not start < end <= 1440:
-            raise ValueError(f"{part.strip()!r} must start before it ends, within one day")
-        slots.append((start, end))
-    slots.sort()
-    if any(this[1] > following[0] for this, following in pairwise(slots)):
-        raise ValueError("the time spans overlap")
-    return slots
+def _kind_of_window(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<days>"
 
 
-def parse_days(text: str) -> list[int]:
-    """`mon`, `mon-fri` or `sat,sun` as weekdays (Monday is 0). Raises ValueError."""
-    days: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first not in DAYS or (last and last not in DAYS):
-            raise ValueError(f"{part.strip()!r} is not a day or a range of days such as mon-fri")
-        start, end = DAYS.index(first), DAYS.index(last or first)
-        if start > end:
-            raise ValueError(f"{part.strip()!r} must go from an earlier day to a later one")
-        days.extend(range(start, end + 1))
-    return days
+Window = Annotated[
+    Annotated[Literal["any"], Tag("<word>")] | Annotated[dict[str, str], Tag("<days>")], Discriminator(_kind_of_window)
+]
 
 
 class Calling(_Part):
     """When people may be called."""
 
-    window: Literal["any"] | dict[str, str] = Field(
-        description="Days to time spans in the callee's own time zone; `any` only in a lab."
+    window: Window = Field(
+        description="Days to time spans in the callee's own time zone; `any` only in a lab.",
+        examples=[{"mon-fri": "09:00-13:00, 14:00-20:00", "sat": "10:00-14:00"}],
     )
 
     @model_validator(mode="after")
     def _window_is_readable(self) -> Calling:
-        if self.window == "any":
-            return self
-        if not self.window:
-            raise ValueError("the window is empty, so nobody could ever be called")
-        seen: set[int] = set()
-        for days, slots in self.window.items():
-            numbers = parse_days(days)
-            if seen & set(numbers):
-                raise ValueError(f"{days!r} names a day that another line names too")
-            seen |= set(numbers)
-            parse_slots(slots)
+        wrongs = [] if self.window == "any" else window_wrongs(self.window)
+        if wrongs:
+            raise refuse(wrongs)
         return self
 
 
@@ -122,11 +97,21 @@ class Capacity(_Part):
     """How many calls at once, how fast, through which trunks."""
 
     max_concurrent: int = Field(ge=1, le=10_000, description="The most calls at once: a hard ceiling.")
-    calls_per_second: float = Field(gt=0, le=500, strict=False, description="New calls a second, at most.")
-    trunks: Annotated[list[str], Field(min_length=1, max_length=1)] = Field(description="Names from the settings.")
-    caller_id: str = Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="The number shown to people, in E.164.")
-    ring: Annotated[Duration, _between(5, 120)] = Field(default=30, validate_default=False)
-    longest_call: Annotated[Duration, _between(10, 3600)] = Field(default=240, validate_default=False)
+    calls_per_second: float = Field(gt=0, le=500, allow_inf_nan=False, description="New calls a second, at most.")
+    trunks: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=1)] = Field(
+        description="The way out, by its name in the settings.", examples=[["carrier-a"]]
+    )
+    caller_id: str = Field(
+        pattern=E164,
+        description="The number shown to people, in E.164.",
+        examples=["+48221234567"],
+    )
+    ring: Annotated[int, Duration(shortest_s=5, longest_s=120)] = Field(
+        default=30, description="How long a phone may ring, from 5s to 2m."
+    )
+    longest_call: Annotated[int, Duration(shortest_s=10, longest_s=3600)] = Field(
+        default=240, description="Every call ends after this, from 10s to 1h."
+    )
 
 
 # -- retry --------------------------------------------------------------------------------------------------------
@@ -135,8 +120,22 @@ class Capacity(_Part):
 class Retry(_Part):
     """What happens after one disposition: how long to wait, how often at most."""
 
-    after: Annotated[Duration, _between(1, 30 * 86400)]
-    times: int = Field(default=1, ge=1, le=50)
+    after: Annotated[int, Duration(shortest_s=1, longest_s=30 * 86400)] = Field(
+        description="How long after the end of the last call, from 1s to 30d."
+    )
+    times: int = Field(default=1, ge=1, le=50, description="How often, for this disposition.")
+
+
+def _kind_of_rule(value: Any) -> str:
+    return "<word>" if isinstance(value, str) else "<retry>"
+
+
+Rule = Annotated[
+    Annotated[Retry, Tag("<retry>")] | Annotated[Literal["stop"], Tag("<word>")], Discriminator(_kind_of_rule)
+]
+RuleOrHold = Annotated[
+    Annotated[Retry, Tag("<retry>")] | Annotated[Literal["stop", "hold"], Tag("<word>")], Discriminator(_kind_of_rule)
+]
 
 
 RETRYABLE = (
@@ -150,23 +149,23 @@ class RetryPolicy(_Part):
     """Per disposition: `stop`, or wait and try again. What is not named has the default of docs/dispositions.md."""
 
     attempts: int = Field(default=5, ge=1, le=50, description="Calls to a person, in all.")
-    busy: Retry | Literal["stop"] | None = None
-    no_answer: Retry | Literal["stop"] | None = None
-    unreachable: Retry | Literal["stop"] | None = None
-    rejected: Retry | Literal["stop"] | None = None
-    invalid_number: Retry | Literal["stop"] | None = None
-    out_of_order: Retry | Literal["stop"] | None = None
-    congestion: Retry | Literal["stop"] | None = None
-    trunk_refused: Retry | Literal["stop"] | None = None
-    media_error: Retry | Literal["stop"] | None = None
-    rtp_lost: Retry | Literal["stop"] | None = None
-    hung_up: Retry | Literal["stop"] | None = None
-    partial: Retry | Literal["stop"] | None = None
-    no_input: Retry | Literal["stop"] | None = None
-    refused: Retry | Literal["stop"] | None = None
-    dialogue_error: Retry | Literal["stop"] | None = None
-    unknown: Retry | Literal["stop", "hold"] | None = None
-    not_placed: Retry | Literal["stop"] | None = None
+    busy: Rule | None = None
+    no_answer: Rule | None = None
+    unreachable: Rule | None = None
+    rejected: Rule | None = None
+    invalid_number: Rule | None = None
+    out_of_order: Rule | None = None
+    congestion: Rule | None = None
+    trunk_refused: Rule | None = None
+    media_error: Rule | None = None
+    rtp_lost: Rule | None = None
+    hung_up: Rule | None = None
+    partial: Rule | None = None
+    no_input: Rule | None = None
+    refused: Rule | None = None
+    dialogue_error: Rule | None = None
+    unknown: RuleOrHold | None = None
+    not_placed: Rule | None = None
 
 
 # -- flow ---------------------------------------------------------------------------------------------------------
@@ -178,10 +177,28 @@ class Recording(_Part):
     file: str = Field(min_length=1)
 
 
-Prompt = str | Recording | dict[Annotated[str, Field(pattern=LANGUAGE)], str | Recording]
+def _kind_of_speech(value: Any) -> str:
+    return "<recording>" if isinstance(value, dict | Recording) else "<text>"
+
+
+def _kind_of_prompt(value: Any) -> str:
+    if isinstance(value, dict) and "file" not in value:
+        return "<languages>"
+    return _kind_of_speech(value)
+
+
+Speech = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Recording, Tag("<recording>")], Discriminator(_kind_of_speech)
+]
+Prompt = Annotated[
+    Annotated[str, Tag("<text>")]
+    | Annotated[Recording, Tag("<recording>")]
+    | Annotated[dict[Annotated[str, Field(pattern=LANGUAGE)], Speech], Field(min_length=1), Tag("<languages>")],
+    Discriminator(_kind_of_prompt),
+]
 """A text for everybody, a recorded file, or one of either a language."""
 
-KeyText = Annotated[str, Field(pattern=r"^[0-9*#]{1,20}$")]
+KeyText = Annotated[str, Field(pattern=KEYS)]
 
 
 def _keys_as_text(value: Any) -> Any:
@@ -204,6 +221,17 @@ YesNo = Annotated[bool, BeforeValidator(_yes_or_no, json_schema_input_type=Liter
 Keys = Annotated[dict[KeyText, str], BeforeValidator(_keys_as_text), Field(min_length=1)]
 
 
+def _kind_of_next(value: Any) -> str:
+    return "<answers>" if isinstance(value, dict) else "<step>"
+
+
+Next = Annotated[
+    Annotated[str, Tag("<step>")]
+    | Annotated[dict[str, str], BeforeValidator(_keys_as_text), Field(min_length=1), Tag("<answers>")],
+    Discriminator(_kind_of_next),
+]
+
+
 class Step(_Part):
     """One step of the flow: exactly one of the words say, ask, menu, goto, hangup, and what goes with it."""
 
@@ -214,18 +242,18 @@ class Step(_Part):
     hangup: Literal["completed", "refused"] | None = Field(default=None, description="Ends the call with a result.")
 
     keys: Keys | None = Field(default=None, description="ask: keys to answers; menu: keys to steps.")
-    digits: Annotated[str, BeforeValidator(_word), Field(pattern=r"^\d{1,2}(-\d{1,2})?$")] | None = Field(
+    digits: Annotated[str, BeforeValidator(_word), Field(pattern=DIGITS)] | None = Field(
         default=None, description="ask: how many digits, as 4 or 1-2; fewer than the most are ended with #."
     )
-    range: str | None = Field(default=None, pattern=r"^\d{1,9}-\d{1,9}$", description="ask: allowed values, as 0-20.")
-    timeout: Annotated[Duration, _between(1, 60)] | None = Field(
-        default=None, description="ask, menu: silence after the prompt, or between digits. Default 5s."
+    range: str | None = Field(default=None, pattern=RANGE, description="ask: allowed values, as 0-20.")
+    timeout: Annotated[int, Duration(shortest_s=1, longest_s=60)] | None = Field(
+        default=None, description="ask, menu: silence after the prompt, or between digits, from 1s to 60s. Default 5s."
     )
     tries: int | None = Field(default=None, ge=1, le=9, description="ask, menu: how often to ask. Default 3.")
     on_silence: Prompt | None = Field(default=None, description="ask, menu: said when no key was pressed.")
     on_wrong: Prompt | None = Field(default=None, description="ask, menu: said when the key was not allowed.")
     otherwise: str | None = Field(default=None, description="ask, menu: the step after the last try; else it ends.")
-    next: str | Annotated[dict[str, str], BeforeValidator(_keys_as_text)] | None = Field(
+    next: Next | None = Field(
         default=None, description="The step that follows, or answers to steps. Default: the next in the file."
     )
     complete: YesNo = Field(default=False, description="From here on the dialogue counts as completed.")
@@ -236,21 +264,10 @@ class Step(_Part):
         return next(word for word in WORDS if getattr(self, word) is not None)
 
     @model_validator(mode="after")
-    def _is_one_word(self) -> Step:
-        words = [word for word in WORDS if getattr(self, word) is not None]
-        if len(words) != 1:
-            has = ", ".join(words) or "none"
-            raise ValueError(f"a step needs exactly one of {', '.join(WORDS)}; this one has {has}")
-        for key in _ALLOWED["ask"] | _ALLOWED["menu"] | _ALLOWED["say"]:
-            given = getattr(self, key) not in (None, False)
-            if given and key not in _ALLOWED[words[0]]:
-                raise ValueError(f"{key!r} does not go with {words[0]!r}")
-        if self.ask is not None and (self.keys is None) == (self.digits is None):
-            raise ValueError("ask needs either `keys` (each key an answer) or `digits` (how many)")
-        if self.menu is not None and self.keys is None:
-            raise ValueError("menu needs `keys` (each key a step)")
-        if self.range is not None and self.digits is None:
-            raise ValueError("`range` goes with `digits`")
+    def _fits_together(self) -> Step:
+        wrongs = contradictions(self.model_fields_set)
+        if wrongs:
+            raise refuse(wrongs)
         return self
 
 
@@ -263,6 +280,37 @@ _ALLOWED: dict[str, set[str]] = {
     "goto": set(),
     "hangup": set(),
 }
+
+_PARTS = tuple(dict.fromkeys(key for allowed in _ALLOWED.values() for key in sorted(allowed)))
+
+
+def contradictions(given: Collection[str]) -> list[Wrong]:
+    """What does not fit together among the keys of a step."""
+    words = [word for word in WORDS if word in given]
+    if len(words) != 1:
+        message = f"has {' and '.join(words)}, but a step does one thing" if words else "does not say what to do"
+        fix = "make each a step of its own" if words else f"add one of {', '.join(WORDS)}"
+        return [Wrong(code="contradiction", message=f"the step {message}", fix=fix)]
+    word = words[0]
+    wrongs = [
+        Wrong(key=(key,), code="contradiction", message=f"`{key}` does not go with `{word}`", fix=f"remove `{key}`")
+        for key in _PARTS
+        if key in given and key not in _ALLOWED[word]
+    ]
+
+    def wrong(message: str, fix: str) -> None:
+        wrongs.append(Wrong(code="contradiction", message=message, fix=fix))
+
+    if word == "ask" and "keys" not in given and "digits" not in given:
+        wrong("the question does not say what may be pressed", "add `keys: {1: yes, 2: no}`, or `digits: 1-2`")
+    if word == "ask" and "keys" in given and "digits" in given:
+        wrong("`keys` and `digits` are two kinds of question", "keep one of them")
+    if word == "ask" and "range" in given and "digits" not in given:
+        wrong("`range` goes with `digits`", "add `digits: 1-2`, or remove `range`")
+    if word == "menu" and "keys" not in given:
+        wrong("the menu has no keys", "add `keys: {1: name_of_a_step}`")
+    return wrongs
+
 
 StepName = Annotated[str, Field(pattern=STEP_NAME)]
 

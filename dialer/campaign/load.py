@@ -1,0 +1,212 @@
+"""A campaign file: read, checked and judged as a whole; every problem of the file in one run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dialer.campaign import flow, model, yaml_file
+from dialer.campaign.model import Campaign, Prompt, Recording
+from dialer.campaign.values import duration_text
+from dialer.campaign.wording import Finding, findings, not_built
+from dialer.campaign.yaml_file import Key, YamlFile, dotted
+from dialer.errors import InvalidInput, Problem
+from dialer.phone import NumberReject, parse
+from dialer.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedCampaign:
+    """A campaign file that may be used.
+
+    `document` is the file as plain JSON data, in the file's order, which says where the flow goes on:
+    `Campaign.model_validate(document)` gives the same campaign again.
+    """
+
+    campaign: Campaign
+    document: dict[str, Any]
+    base_dir: Path
+    sha256: str
+    path: Path
+    lines: dict[Key, int]
+
+    def contacts_file(self) -> Path:
+        """The CSV with the people."""
+        return self.base_dir / self.campaign.contacts.source
+
+
+def load_campaign(path: Path) -> LoadedCampaign:
+    """The campaign in a file. Raises InvalidInput with every problem found."""
+    file = yaml_file.read(path)
+    base_dir = path.resolve().parent
+    campaign, found = _judge(file, base_dir)
+    problems = [*file.problems, *_located(path, file.lines, _news(found, file.problems))]
+    if problems or campaign is None:
+        problems.sort(key=lambda problem: problem.line or 0)
+        raise InvalidInput(f"{path} has {_count(len(problems), 'problem')}; nothing was started", problems)
+    return LoadedCampaign(
+        campaign=campaign,
+        document=file.data,
+        base_dir=base_dir,
+        sha256=hashlib.sha256(file.raw).hexdigest(),
+        path=path,
+        lines=file.lines,
+    )
+
+
+def check_against(loaded: LoadedCampaign, settings: Settings) -> list[Problem]:
+    """What this machine's settings say against a campaign: trunks that do not exist, calls longer than allowed."""
+    found = []
+    names = [trunk.name for trunk in settings.trunks]
+    capacity = loaded.campaign.capacity
+    for place, name in enumerate(capacity.trunks):
+        trunk = settings.trunk(name)
+        if trunk is None:
+            close = get_close_matches(name, names, 1, 0.6)
+            fix = f"did you mean {close[0]}?" if close else f"name one of {', '.join(names)}"
+            found.append(Finding(key=("capacity", "trunks", place), code="unknown-trunk",
+                                 message=f"the settings know no trunk {name!r}", fix=fix))  # fmt: skip
+        elif capacity.longest_call > (limit := settings.node(trunk.node).longest_call_s):
+            found.append(Finding(
+                key=("capacity", "longest_call"), code="longer-than-the-node-allows",
+                message=f"node {trunk.node} ends every call after {duration_text(limit)}",
+                fix=f"write `longest_call: {duration_text(limit)}` or less, or raise longest_call_s in the settings",
+            ))  # fmt: skip
+    return list(_located(loaded.path, loaded.lines, found))
+
+
+def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Finding]]:
+    """The model's verdict, then what only a whole campaign shows."""
+    found = list(_several_not_built(file.data))
+    campaign: Campaign | None = None
+    whole: Campaign | None
+    try:
+        campaign = whole = Campaign.model_validate(file.data)
+    except ValidationError as error:
+        found += findings(error, file.written)
+        found += _contradictions_beside(error, file.data)
+        whole = _with_placeholders(file.data, found)
+    if whole is not None:
+        found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in flow.problems(whole)]
+        found += _missing_files(whole, base_dir)
+        found += _doubtful_caller(whole)
+    return campaign, _once(found)
+
+
+def _several_not_built(data: dict[str, Any]) -> Iterator[Finding]:
+    """Values of a right key that only a later release understands."""
+    contacts, capacity = data.get("contacts"), data.get("capacity")
+    source = contacts.get("from") if isinstance(contacts, dict) else None
+    if isinstance(source, list) or (isinstance(source, str) and re.search(r"[*?\[]|/$", source)):
+        yield Finding(key=("contacts", "from"), code="not-built-yet", message="several files, folders and patterns "
+                      "are not built yet", fix="name one CSV file")  # fmt: skip
+    trunks = capacity.get("trunks") if isinstance(capacity, dict) else None
+    if isinstance(trunks, list) and len(trunks) > 1:
+        yield Finding(key=("capacity", "trunks"), code="not-built-yet", message="several trunks are not built yet",
+                      fix=f"name one, as `trunks: [{trunks[0]}]`")  # fmt: skip
+    steps = data.get("flow")
+    for name, step in steps.items() if isinstance(steps, dict) else ():
+        keys = step.get("keys") if isinstance(step, dict) else None
+        for key, target in keys.items() if isinstance(keys, dict) else ():
+            if isinstance(target, dict) and "transfer" in target:
+                note = not_built(("flow", name, "keys", key, "transfer"))
+                if note is not None:
+                    yield Finding(key=("flow", name, "keys", key), code=note.code, message=note.message, fix=note.fix)
+
+
+def _contradictions_beside(error: ValidationError, data: dict[str, Any]) -> Iterator[Finding]:
+    """Contradictions in steps of which pydantic only told the wrong values (it stops at those)."""
+    steps = data.get("flow")
+    for name in {
+        details["loc"][1] for details in error.errors() if details["loc"][:1] == ("flow",) and details["loc"][1:]
+    }:
+        step = steps.get(str(name)) if isinstance(steps, dict) else None
+        for wrong in model.contradictions(step.keys()) if isinstance(step, dict) else ():
+            yield Finding(key=("flow", str(name), *wrong.key), code=wrong.code, message=wrong.message, fix=wrong.fix)
+
+
+_PLACEHOLDERS: dict[str, Any] = {
+    "campaign": "placeholder",
+    "title": "",
+    "tenant": "placeholder",
+    "calling": {"window": "any"},
+    "capacity": {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["any"], "caller_id": "+48221234567"},
+    "retry": {},
+}
+"""Sections that say nothing about the flow: wrong ones give way to these, so that the flow is checked all the same."""
+
+
+def _with_placeholders(data: dict[str, Any], found: list[Finding]) -> Campaign | None:
+    known = {info.alias or name for name, info in Campaign.model_fields.items()}
+    wrong = {str(finding.key[0]) for finding in found if finding.key}
+    mended = {name: value for name, value in data.items() if name in known and name not in wrong}
+    try:
+        return Campaign.model_validate(
+            {**{name: _PLACEHOLDERS[name] for name in wrong & _PLACEHOLDERS.keys()}, **mended}
+        )
+    except ValidationError:
+        return None
+
+
+def _missing_files(campaign: Campaign, base_dir: Path) -> Iterator[Finding]:
+    places: list[tuple[Key, str]] = [(("contacts", "from"), campaign.contacts.source)]
+    for name, step in campaign.flow.items():
+        for word, prompt in flow.prompts(step):
+            places += _recordings(("flow", name, word), prompt)
+    for key, file in places:
+        if re.search(r"[*?\[]|/$", file) and key == ("contacts", "from"):
+            continue
+        if "\0" in file or not (base_dir / file).is_file():
+            yield Finding(key=key, code="no-such-file", message=f"there is no file {file!r} beside the campaign file",
+                          fix="correct the path, or put the file there")  # fmt: skip
+
+
+def _recordings(key: Key, prompt: Prompt) -> Iterator[tuple[Key, str]]:
+    if isinstance(prompt, Recording):
+        yield (*key, "file"), prompt.file
+    elif isinstance(prompt, dict):
+        for language, item in prompt.items():
+            yield from _recordings((*key, language), item)
+
+
+def _doubtful_caller(campaign: Campaign) -> Iterator[Finding]:
+    if parse(campaign.capacity.caller_id, None) in (NumberReject.INVALID, NumberReject.NOT_A_NUMBER):
+        yield Finding(key=("capacity", "caller_id"), code="invalid-number", message="no such number can exist; "
+                      "carriers block calls that show one", fix="write a number of yours, in E.164")  # fmt: skip
+
+
+def _once(found: list[Finding]) -> list[Finding]:
+    """Without doubles, and without what follows from a key that is not built yet."""
+    refused = {finding.key for finding in found if finding.code == "not-built-yet"}
+    return [
+        finding
+        for finding in dict.fromkeys(found)
+        if finding.code == "not-built-yet"
+        or not any(finding.key[:n] in refused for n in range(1, len(finding.key) + 1))
+    ]
+
+
+def _news(found: list[Finding], known: tuple[Problem, ...]) -> Iterator[Finding]:
+    """What the reader has not said about the same place: a key without a value is not missing as well."""
+    places = {problem.key for problem in known}
+    return (finding for finding in found if dotted(finding.key) not in places)
+
+
+def _located(path: Path, lines: dict[Key, int], found: list[Finding] | Iterator[Finding]) -> Iterator[Problem]:
+    for finding in found:
+        near = next((lines[finding.key[:n]] for n in range(len(finding.key), -1, -1) if finding.key[:n] in lines), None)
+        yield Problem(
+            file=str(path), line=near, key=dotted(finding.key), code=finding.code, message=finding.message,
+            fix=finding.fix,
+        )  # fmt: skip
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

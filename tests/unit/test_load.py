@@ -1,0 +1,230 @@
+"""A campaign file is accepted whole, or refused with every problem located."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dialer.campaign.load import load_campaign
+from dialer.campaign.model import Campaign
+from dialer.errors import InvalidInput
+
+GOOD = dedent(
+    """\
+    campaign: health-check
+    contacts: {from: people.csv, numbers: [mobile, home], fields: [first_name]}
+    calling: {window: {mon-fri: "09:00-13:00, 14:00-20:00"}}
+    capacity: {max_concurrent: 10, calls_per_second: 5, trunks: [carrier-a], caller_id: "+48221234567", ring: 20s}
+    retry: {busy: {after: 5m, times: 3}, refused: stop, unknown: hold}
+    languages: [en, pl]
+    flow:
+      zebra: {say: {en: "Good morning {first_name}.", pl: "Dzień dobry."}}
+      fever: {ask: {en: "Fever?", pl: "Gorączka?"}, keys: {1: yes, 2: no}, next: {yes: zebra, no: bye}}
+      bye: {say: {en: "Bye.", pl: "Pa."}, complete: yes}
+    """
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "people.csv").write_text("mobile\n", encoding="utf-8")
+    return tmp_path
+
+
+def load(folder: Path, content: str | bytes):
+    path = folder / "campaign.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return load_campaign(path)
+
+
+def problems(folder: Path, content: str | bytes) -> list[tuple[int | None, str, str]]:
+    """Line, key and code of everything that is refused."""
+    with pytest.raises(InvalidInput) as caught:
+        load(folder, content)
+    assert all(problem.fix and problem.message for problem in caught.value.problems)
+    return [(problem.line, problem.key, problem.code) for problem in caught.value.problems]
+
+
+def test_a_good_file_keeps_its_order_and_survives_json(folder):
+    loaded = load(folder, GOOD)
+    assert list(loaded.campaign.flow) == ["zebra", "fever", "bye"]
+    assert loaded.campaign.capacity.ring == 20
+    assert loaded.campaign.flow["fever"].keys == {"1": "yes", "2": "no"}
+    again = Campaign.model_validate(json.loads(json.dumps(loaded.document)))
+    assert again == loaded.campaign
+    assert list(again.flow) == list(loaded.campaign.flow)
+
+
+def test_a_byte_order_mark_is_no_problem(folder):
+    assert load(folder, b"\xef\xbb\xbf" + GOOD.encode()).campaign.campaign == "health-check"
+
+
+WRONG_LINES = [
+    # what is written instead of         what stands there           line  key  code
+    ("campaign: health-check", "campaign: Health Check", 1, "campaign", "wrong-form"),
+    ("campaign: health-check", "campaign: 5", 1, "campaign", "wrong-type"),
+    ("campaign: health-check", "campaign:", 1, "campaign", "no-value"),
+    ("campaign: health-check", "campain: health-check\ncampaign: x", 1, "campain", "unknown-key"),
+    ("campaign: health-check", "campaign: a\ncampaign: b", 2, "campaign", "duplicate-key"),
+    ("campaign: health-check", 'campaign: x\ntitle: "a\\0b"', 2, "title", "bad-character"),
+    ("campaign: health-check", 'campaign: x\ntitle: "\\ud800"', 2, "title", "bad-character"),
+    ("from: people.csv", "from: nobody.csv", 2, "contacts.from", "no-such-file"),
+    ("from: people.csv", 'from: "base/*.csv"', 2, "contacts.from", "not-built-yet"),
+    ("from: people.csv", "from: [a.csv, b.csv]", 2, "contacts.from", "not-built-yet"),
+    ("numbers: [mobile, home]", "numbers: mobile", 2, "contacts.numbers", "wrong-type"),
+    ("numbers: [mobile, home]", "numbers: []", 2, "contacts.numbers", "empty"),
+    ("numbers: [mobile, home]", "numbers: [mobile, mobile]", 2, "contacts.numbers", "named-twice"),
+    ("window: {mon-fri:", "window: {mon-fry:", 3, "calling.window.mon-fry", "wrong-window"),
+    ("09:00-13:00, 14:00-20:00", "9-5", 3, "calling.window.mon-fri", "wrong-window"),
+    ("09:00-13:00, 14:00-20:00", "09:00-13:00, 12:00-20:00", 3, "calling.window.mon-fri", "wrong-window"),
+    ("09:00-13:00, 14:00-20:00", "20:00-09:00", 3, "calling.window.mon-fri", "wrong-window"),
+    ('{mon-fri: "09:00-13:00, 14:00-20:00"}', "sometimes", 3, "calling.window", "wrong-value"),
+    ('{mon-fri: "09:00-13:00, 14:00-20:00"}', "{}", 3, "calling.window", "wrong-window"),
+    ("calling: {window", "calling: {holidays: PL, window", 3, "calling.holidays", "not-built-yet"),
+    ("calling: {window", "calling: {rules: [pl], window", 3, "calling.rules", "not-built-yet"),
+    ("calling: {window", "calling: {deadline: 2026-12-24, window", 3, "calling.deadline", "not-built-yet"),
+    ("max_concurrent: 10", "max_concurrent: 0", 4, "capacity.max_concurrent", "out-of-range"),
+    ("max_concurrent: 10", "max_concurrent: true", 4, "capacity.max_concurrent", "wrong-type"),
+    ("calls_per_second: 5", "calls_per_second: .nan", 4, "capacity.calls_per_second", "wrong-type"),
+    ("calls_per_second: 5", 'calls_per_second: "5"', 4, "capacity.calls_per_second", "wrong-type"),
+    ("trunks: [carrier-a]", "trunks: [carrier-a, carrier-b]", 4, "capacity.trunks", "not-built-yet"),
+    ('"+48221234567"', "+48221234567", 4, "capacity.caller_id", "wrong-type"),
+    ('"+48221234567"', '"22 123"', 4, "capacity.caller_id", "wrong-form"),
+    ('"+48221234567"', '"+4800000000"', 4, "capacity.caller_id", "invalid-number"),
+    ("ring: 20s", "ring: 20", 4, "capacity.ring", "wrong-form"),
+    ("ring: 20s", "ring: 3d", 4, "capacity.ring", "out-of-range"),
+    ("busy: {after: 5m, times: 3}", "busy: maybe", 5, "retry.busy", "wrong-value"),
+    ("busy: {after: 5m, times: 3}", "busy: {times: 3}", 5, "retry.busy.after", "missing-key"),
+    ("busy: {after: 5m, times: 3}", "busy: {after: 5m, at: noon}", 5, "retry.busy.at", "not-built-yet"),
+    ("retry: {busy", "retry: {machine: {after: 4h}, busy", 5, "retry.machine", "not-built-yet"),
+    ("retry: {busy", "retry: {per_day: 2, busy", 5, "retry.per_day", "not-built-yet"),
+    ("languages: [en, pl]", "languages: [en, pl]\nfollow_ups: []", 7, "follow_ups", "not-built-yet"),
+    ("languages: [en, pl]", "languages: [en, Polish]", 6, "languages[1]", "wrong-form"),
+    ('{en: "Bye.", pl: "Pa."}', "{en: 5, pl: x}", 10, "flow.bye.say.en", "wrong-type"),
+    ('{en: "Bye.", pl: "Pa."}', "{file: nothing.wav}", 10, "flow.bye.say.file", "no-such-file"),
+    ('{en: "Bye.", pl: "Pa."}', "{file: x.wav, loud: yes}", 10, "flow.bye.say.loud", "unknown-key"),
+    ("complete: yes", "complete: perhaps", 10, "flow.bye.complete", "wrong-type"),
+    ("complete: yes", "goto: zebra", 10, "flow.bye", "contradiction"),
+    ("complete: yes", "tries: 3", 10, "flow.bye.tries", "contradiction"),
+    ("complete: yes", "confirm: yes", 10, "flow.bye.confirm", "not-built-yet"),
+    ("keys: {1: yes, 2: no}", "keys: {9: {transfer: nurses}}", 9, "flow.fever.keys.9", "not-built-yet"),
+    ("keys: {1: yes, 2: no}", 'keys: {1: yes, "1": no}', 9, "flow.fever.keys.1", "duplicate-key"),
+    ("keys: {1: yes, 2: no}", "keys: {x: yes, 2: no}", 9, "flow.fever.keys.x", "wrong-form"),
+    ("keys: {1: yes, 2: no}", "keys: {1: yes, 2: no}, digits: 1", 9, "flow.fever", "contradiction"),
+    ("no: bye}", "no: nowhere}", 9, "flow.fever.next.no", "unknown-step"),
+    ('  bye: {say: {en: "Bye.", pl: "Pa."}, complete: yes}', "  bye: [1]", 10, "flow.bye", "wrong-type"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("there", "instead", "line", "key", "code"), WRONG_LINES)
+def test_a_wrong_line_is_located_and_named(folder, there, instead, line, key, code):
+    assert there in GOOD
+    found = problems(folder, GOOD.replace(there, instead, 1))
+    assert (line, key, code) in found
+
+
+def test_messages_speak_plainly(folder):
+    words = ("literal", "string_", "dict", "pydantic", "input should", "validat", "union", "none")
+    for there, instead, *_ in WRONG_LINES:
+        with pytest.raises(InvalidInput) as caught:
+            load(folder, GOOD.replace(there, instead, 1))
+        for problem in caught.value.problems:
+            assert not any(word in f"{problem.message} {problem.fix}".lower() for word in words), problem
+
+
+def test_every_problem_is_told_in_one_run(folder):
+    text = GOOD.replace("health-check", "Health").replace("ring: 20s", "ring: 20").replace("no: bye", "no: nowhere")
+    text = text.replace("complete: yes", "complete: yes, colour: red").replace(
+        "languages:", "languages: [en]\nlanguages:"
+    )
+    assert {code for _, _, code in problems(folder, text)} == {
+        "wrong-form", "unknown-key", "duplicate-key"
+    }  # fmt: skip
+    text = GOOD.replace("health-check", "Health").replace("ring: 20s", "ring: 20").replace("no: bye", "no: nowhere")
+    assert [code for _, _, code in problems(folder, text)] == [
+        "wrong-form",
+        "wrong-form",
+        "unknown-step",
+        "unreachable-step",
+    ]
+
+
+def test_everything_missing_is_named(folder):
+    assert problems(folder, "title: x\n") == [
+        (1, "campaign", "missing-key"),
+        (1, "contacts", "missing-key"),
+        (1, "calling", "missing-key"),
+        (1, "capacity", "missing-key"),
+        (1, "flow", "missing-key"),
+    ]
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+UNUSABLE = [
+    # content                                         line  code
+    (b"", None, "empty"),
+    (b"# nothing\n", None, "empty"),
+    (b"- a\n- b\n", 1, "not-a-mapping"),
+    (b"hello", 1, "not-a-mapping"),
+    (b"a: [\n", 2, "not-yaml"),
+    (b"a: 1\n\tb: 2\n", 2, "not-yaml"),
+    (b"a: 1\nb: \x01\n", 2, "not-yaml"),
+    (b'a: "\\U00110000"\n', None, "not-yaml"),
+    (b"a: 1\nb: \xff\xfe\n", 2, "not-utf-8"),
+    ("a: 1".encode("utf-16"), 1, "not-utf-8"),
+    (b"a: 1\n---\nb: 2\n", 2, "several-documents"),
+    (b"a: !!python/object/apply:os.system [ls]\n", 1, "tag"),
+    (b"a: *nothing\n", 1, "wrong-alias"),
+    (b"a: &a [*a]\n", 1, "wrong-alias"),
+    (b"[" * 100_000, 1, "too-deep"),
+    (b"a: &x " + b"y" * 600 + b"\nb: [" + b"*x, " * 9_000 + b"]", 1, "too-large"),
+    (BOMB.encode(), 1, "too-large"),
+    (BOMB.encode() + b"# 2 MB\n" * 300_000, None, "too-large"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "code"), UNUSABLE)
+def test_what_is_no_campaign_at_all_is_refused(folder, content, line, code):
+    assert problems(folder, content) == [(line, "", code)]
+
+
+def test_a_directory_and_a_missing_file_are_refused(tmp_path):
+    for path, code in (
+        (tmp_path, "is-a-directory"),
+        (tmp_path / "x.yaml", "no-such-file"),
+        (Path("/dev/null"), "not-a-file"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            load_campaign(path)
+        assert [problem.code for problem in caught.value.problems] == [code]
+
+
+ANY_YAML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.sampled_from(
+        ("campaign", "contacts", "calling", "window", "capacity", "retry", "busy", "flow", "say", "keys", "next")
+    ), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+quiet = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quiet
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+def test_any_bytes_are_a_campaign_or_invalid(folder, content):
+    with pytest.raises(InvalidInput):
+        load(folder, content)
+
+
+@quiet
+@given(value=ANY_YAML, key=st.sampled_from(list(Campaign.model_json_schema()["properties"])))
+def test_any_value_in_any_place_is_a_campaign_or_invalid(folder, value, key):
+    document = {**load(folder, GOOD).document, key: value}
+    with suppress(InvalidInput):
+        load(folder, json.dumps(document))
