@@ -1,0 +1,75 @@
+"""Group work: one task takes all that many callers queued meanwhile, does it in one go, and answers each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from dialer.errors import DatabaseAway
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """`work` gets the queued items and returns their results in the same order.
+
+    When a group fails its members are tried one by one, so that one bad row fails alone; when the database is away,
+    or the group takes too long, all of them fail at once.
+    """
+
+    def __init__(
+        self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, most: int, timeout_s: float
+    ) -> None:
+        self._work, self._most, self._timeout_s = work, most, timeout_s
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def do(self, item: Item) -> Result:
+        """The item's result, as soon as its group is done. Raises what `work` raised for it."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await future
+
+    async def close(self) -> None:
+        """Returns when nothing is queued or under way."""
+        while self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._settle(group)
+        finally:
+            self._running = None
+
+    async def _settle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                results = await self._work([item for item, _ in group])
+        except TimeoutError:
+            late = DatabaseAway(f"PostgreSQL did not answer within {self._timeout_s:g} s.")
+            _fail(group, late)
+        except DatabaseAway as error:
+            _fail(group, error)
+        except Exception as error:
+            if len(group) == 1:
+                _fail(group, error)
+            else:
+                for member in group:
+                    await self._settle([member])
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                # A dialogue that was cancelled waits no more.
+                if not future.done():
+                    future.set_result(result)
+
+
+def _fail(group: list[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)

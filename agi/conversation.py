@@ -1,0 +1,126 @@
+"""One dialogue under way: says and asks through the phone, and commits what was answered before saying more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice, Writes
+from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome
+from dialer.campaign import flow
+from dialer.campaign.model import Prompt
+from dialer.clock import Clock
+from dialer.storage.event_log import event_row
+from sounds.catalogue import Sound, apology, sound_of
+
+T = TypeVar("T")
+
+
+class Conversation:
+    """What the steps of a flow work with. Rows wait here until the next `say`, `ask` or `end`."""
+
+    def __init__(self, *, dialogue: Dialogue, phone: Phone, voice: Voice, store: Store, clock: Clock) -> None:
+        self.dialogue = dialogue
+        self.clock = clock
+        self.answers = 0
+        self.any_key_accepted = False
+        self.completed = False
+        self.hash_may_follow = False
+        """The last question ended on its last digit: a # that people press out of habit may still come."""
+        self._phone, self._voice, self._store = phone, voice, store
+        self._seq = 0
+        self._waiting = Writes()
+        self._commit = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Writes `dialogue.started`, beside the first prompt: nobody waits in silence for a commit."""
+        self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
+        self._opening = asyncio.create_task(self.flush())
+        self._opening.add_done_callback(_seen)
+
+    async def say(self, prompt: Prompt) -> None:
+        """Plays a prompt to its end; keys pressed meanwhile are not read."""
+        await self.flush()
+        await self._with_sound(self._sound(prompt), self._phone.play)
+
+    async def ask(self, prompt: Prompt, max_digits: int, timeout_s: float) -> Pressed:
+        """Plays a prompt until a key is pressed, and reads the keys."""
+        await self.flush()
+        return await self._with_sound(self._sound(prompt), lambda name: self._phone.ask(name, max_digits, timeout_s))
+
+    def prepare(self, step_name: str) -> None:
+        """Begins to make the sounds of the steps that may come next, while this one is heard."""
+        campaign = self.dialogue.campaign
+        for name in flow.may_follow(campaign, step_name):
+            for key, prompt in flow.prompts(campaign.flow[name]):
+                if key in ("say", "ask", "menu"):
+                    self._voice.prepare(self._sound(prompt))
+
+    async def apologise(self) -> None:
+        """Says that something went wrong: a person who picked up never hears silence."""
+        await self._with_sound(apology(self.dialogue.language), self._phone.play)
+
+    def tried(self, step: str, visit: int, try_no: int, keys: str, outcome: TryOutcome) -> None:
+        """Notes one try at a question."""
+        self.any_key_accepted |= outcome is TryOutcome.ACCEPTED
+        self._waiting.tries.append(Try(attempt_id=self.dialogue.attempt_id, step=step, visit=visit, try_no=try_no,
+                                       keys=keys, outcome=outcome, at=self.clock.now()))  # fmt: skip
+
+    def answered(self, step: str, visit: int, keys: str, value: str) -> None:
+        """Notes an answer; it is committed before the person hears anything more."""
+        self.answers += 1
+        revision = self.dialogue.revision_id
+        self._waiting.answers.append(Answer(attempt_id=self.dialogue.attempt_id, step=step, visit=visit,
+                                            revision_id=revision, keys=keys, value=value,
+                                            at=self.clock.now()))  # fmt: skip
+        self._event("dialogue.answered",
+                    {"step": step, "visit": visit, "keys": keys, "value": value, "revision": revision})  # fmt: skip
+
+    async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
+        """Commits the one result, with whatever still waits. Raises DialerError when it cannot."""
+        end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
+                          at=self.clock.now(), detail=detail)  # fmt: skip
+        self._waiting.ends.append(end)
+        self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
+        await self.flush()
+        return end
+
+    async def flush(self) -> None:
+        """Commits what waits; when that fails it goes on waiting, and is tried again with the next."""
+        async with self._commit:
+            if not self._waiting:
+                return
+            writes, self._waiting = self._waiting, Writes()
+            try:
+                await self._store.save(writes)
+            except BaseException:
+                # Cancelled or failed, the rows may or may not be stored: sending them again changes nothing.
+                writes.extend(self._waiting)
+                self._waiting = writes
+                raise
+
+    def _event(self, type: str, payload: dict[str, Any]) -> None:
+        self._seq += 1
+        self._waiting.events.append(event_row(
+            tenant_id=self.dialogue.tenant_id, occurred_at=self.clock.now(), type=type, subject_type="dialogue",
+            subject_id=str(self.dialogue.attempt_id), seq=self._seq, payload=payload))  # fmt: skip
+
+    def _sound(self, prompt: Prompt) -> Sound:
+        said = flow.said(prompt, self.dialogue.language)
+        return sound_of(said, self.dialogue.language, self.dialogue.fields, self.dialogue.base_dir)
+
+    async def _with_sound(self, sound: Sound, use: Callable[[str], Awaitable[T]]) -> T:
+        try:
+            return await use(await self._voice.name(sound))
+        except SoundMissing:
+            # Somebody cleaned the folder since we looked: make it again, once.
+            self._voice.forget(sound)
+            return await use(await self._voice.name(sound))
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    # A failure is met again, and handled, at the next flush.
+    if not task.cancelled():
+        task.exception()

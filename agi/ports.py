@@ -1,0 +1,120 @@
+"""What a dialogue needs from the world: a phone to speak through, a voice, and a store; tests bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from dialer.calls.results import Answer, DialogueEnd, Try
+from dialer.campaign.model import Campaign
+from sounds.catalogue import Sound
+
+
+class CallerHungUp(Exception):
+    """The channel is gone; nothing can be said any more."""
+
+
+class SoundMissing(Exception):
+    """Asterisk cannot find or read a sound file."""
+
+
+class PhoneBroken(Exception):
+    """What Asterisk sent is no answer that AGI knows."""
+
+
+class EndedBy(Enum):
+    """Why Asterisk stopped reading keys."""
+
+    FULL = "full"
+    """The most keys were pressed."""
+    HASH = "hash"
+    """# was pressed before that."""
+    TIMEOUT = "timeout"
+    """Nothing more was pressed in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressed:
+    """The keys of one try, without the # that ended it."""
+
+    digits: str
+    ended_by: EndedBy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """One call's talk: whom we speak to, what to say, in which words."""
+
+    attempt_id: UUID
+    tenant_id: str
+    revision_id: int
+    campaign: Campaign
+    base_dir: Path
+    language: str
+    codec: str
+    longest_call_s: int
+    fields: Mapping[str, str]
+
+
+@dataclass(kw_only=True)
+class Writes:
+    """Rows of one dialogue that belong into one commit."""
+
+    tries: list[Try] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    ends: list[DialogueEnd] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tries or self.answers or self.ends or self.events)
+
+    def extend(self, other: Writes) -> None:
+        """Adds the rows of another one behind these."""
+        self.tries += other.tries
+        self.answers += other.answers
+        self.ends += other.ends
+        self.events += other.events
+
+
+class Phone(Protocol):
+    """One answered call. Every method raises CallerHungUp once the person is gone."""
+
+    async def play(self, sound: str) -> None:
+        """Plays a file (absolute path, no extension) to its end. Raises SoundMissing."""
+        ...
+
+    async def ask(self, sound: str, max_digits: int, timeout_s: float) -> Pressed:
+        """Plays a file until a key is pressed, then reads keys. Raises SoundMissing."""
+        ...
+
+    async def limit(self, seconds: int) -> None:
+        """Asterisk ends the call after that many seconds, whatever happens to us."""
+        ...
+
+
+class Voice(Protocol):
+    """Turns what is to be said into sound files."""
+
+    async def name(self, sound: Sound) -> str:
+        """The file's absolute path without extension, made now if need be. Raises SpeechFailed."""
+        ...
+
+    def prepare(self, sound: Sound) -> None:
+        """Begins to make a sound that is soon needed; failures show when it is asked for."""
+        ...
+
+    def forget(self, sound: Sound) -> None:
+        """Takes a sound for missing: the next `name` makes it again."""
+        ...
+
+
+class Store(Protocol):
+    """Where results go."""
+
+    async def save(self, writes: Writes) -> None:
+        """Returns once the rows are committed; the same rows again change nothing. Raises DialerError."""
+        ...

@@ -1,0 +1,167 @@
+"""The workers' side of the database: dialogues are loaded and results written in groups, one statement a table.
+
+A worker never writes an attempt's state: that is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, RowMapping, Table, any_, bindparam, exists, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import Uuid
+
+from agi.batch import Batcher
+from agi.ports import Dialogue, Writes
+from dialer.calls.results import Answer, DialogueEnd, Try
+from dialer.calls.states import State
+from dialer.campaign import flow
+from dialer.campaign.model import Campaign
+from dialer.settings import Settings
+from dialer.storage import tables
+from dialer.storage.session import explain
+
+MAX_GROUP = 200
+TIMEOUT_S = 5.0
+"""A person waits in silence meanwhile."""
+
+
+class NoDialogue(Exception):
+    """There is nothing to talk about: no such attempt, or it ended, or it had its dialogue; the message says which."""
+
+
+class ResultStore:
+    """Loads dialogues and saves what comes of them (agi.ports.Store)."""
+
+    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
+        self._engine, self._settings = engine, settings
+        self._campaigns: dict[int, tuple[Campaign, Path]] = {}
+        self._loads: Batcher[UUID, Dialogue | NoDialogue] = Batcher(self._load, most=MAX_GROUP, timeout_s=TIMEOUT_S)
+        self._saves: Batcher[Writes, None] = Batcher(self._save, most=MAX_GROUP, timeout_s=TIMEOUT_S)
+
+    async def load(self, attempt_id: UUID) -> Dialogue:
+        """What to say in this attempt's call. Raises NoDialogue, DatabaseAway, DialerError."""
+        found = await self._loads.do(attempt_id)
+        if isinstance(found, NoDialogue):
+            raise found
+        return found
+
+    async def save(self, writes: Writes) -> None:
+        """Returns when the rows are committed; rows that already stand change nothing. Raises DialerError."""
+        await self._saves.do(writes)
+
+    async def close(self) -> None:
+        """Waits for what is queued, and closes the connections."""
+        await self._saves.close()
+        await self._loads.close()
+        await self._engine.dispose()
+
+    # -- loading --
+
+    async def _load(self, attempt_ids: Sequence[UUID]) -> list[Dialogue | NoDialogue]:
+        try:
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
+                new = {row["revision_id"] for row in rows} - self._campaigns.keys()
+                if new:
+                    for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
+                        campaign = Campaign.model_validate(revision.document)
+                        self._campaigns[revision.id] = (campaign, Path(revision.base_dir))
+        except DBAPIError as error:
+            raise explain(error) from error
+        by_id = {row["id"]: row for row in rows}
+        return [self._dialogue(by_id.get(attempt_id)) for attempt_id in attempt_ids]
+
+    def _dialogue(self, row: RowMapping | None) -> Dialogue | NoDialogue:
+        if row is None:
+            return NoDialogue("unknown_attempt")
+        if row["state"] == State.ENDED.value:
+            return NoDialogue("attempt_ended")
+        if row["had_result"] or row["had_tries"]:
+            return NoDialogue("had_its_dialogue")
+        campaign, base_dir = self._campaigns[row["revision_id"]]
+        trunk = self._settings.trunk(row["trunk"])
+        node = next((node for node in self._settings.nodes if node.name == row["node"]), None)
+        longest_call_s = campaign.capacity.longest_call
+        return Dialogue(
+            attempt_id=row["id"],
+            tenant_id=campaign.tenant,
+            revision_id=row["revision_id"],
+            campaign=campaign,
+            base_dir=base_dir,
+            language=flow.language_for(campaign, row["language"]),
+            codec=trunk.codec if trunk else self._settings.trunks[0].codec,
+            # AUTOHANGUP replaces the dialplan's own TIMEOUT(absolute), so the node's limit must not be lost here.
+            longest_call_s=min(longest_call_s, node.longest_call_s) if node else longest_call_s,
+            fields={key: str(value) for key, value in row["fields"].items() if value is not None},
+        )
+
+    # -- saving --
+
+    async def _save(self, group: Sequence[Writes]) -> list[None]:
+        rows: list[tuple[Table, list[dict[str, Any]]]] = [
+            (tables.answer_try, [_try_row(item) for writes in group for item in writes.tries]),
+            (tables.answer, [_answer_row(item) for writes in group for item in writes.answers]),
+            (tables.flow_result, [_end_row(item) for writes in group for item in writes.ends]),
+            (tables.event, [item for writes in group for item in writes.events]),
+        ]
+        try:
+            await self._commit(rows)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise explain(error) from error
+            # The connection had died since its last use. Whatever was stored, sending it again changes nothing.
+            try:
+                await self._commit(rows)
+            except DBAPIError as second:
+                raise explain(second) from second
+        return [None] * len(group)
+
+    async def _commit(self, rows: Sequence[tuple[Table, list[dict[str, Any]]]]) -> None:
+        async with self._engine.begin() as connection:
+            for table, values in rows:
+                if values:
+                    await connection.execute(_INSERTS[table.name], values)
+
+
+_A, _C = tables.attempt.c, tables.contact.c
+_IDS = any_(bindparam("ids", type_=ARRAY(Uuid)))
+
+_DIALOGUES = (
+    select(
+        _A.id, _A.state, _A.revision_id, _A.trunk, _A.node, _C.language, _C.fields,
+        exists().where(tables.flow_result.c.attempt_id == _A.id).label("had_result"),
+        exists().where(tables.answer_try.c.attempt_id == _A.id).label("had_tries"),
+    )
+    .join_from(tables.attempt, tables.contact, _A.contact_id == _C.id)
+    .where(_A.id == _IDS)
+)  # fmt: skip
+
+_REVISIONS = select(tables.revision.c.id, tables.revision.c.document, tables.revision.c.base_dir).where(
+    tables.revision.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
+)
+
+_INSERTS = {
+    table.name: insert(table).on_conflict_do_nothing()
+    for table in (tables.answer_try, tables.answer, tables.flow_result, tables.event)
+}
+
+
+def _try_row(item: Try) -> dict[str, Any]:
+    return {"attempt_id": item.attempt_id, "step": item.step, "visit": item.visit, "try_no": item.try_no,
+            "keys": item.keys, "outcome": item.outcome.value, "at": item.at}  # fmt: skip
+
+
+def _answer_row(item: Answer) -> dict[str, Any]:
+    return {"attempt_id": item.attempt_id, "step": item.step, "visit": item.visit, "revision_id": item.revision_id,
+            "keys": item.keys, "value": item.value, "at": item.at}  # fmt: skip
+
+
+def _end_row(item: DialogueEnd) -> dict[str, Any]:
+    return {"attempt_id": item.attempt_id, "result": item.result.value, "step": item.step, "answers": item.answers,
+            "detail": item.detail, "at": item.at}  # fmt: skip

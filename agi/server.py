@@ -1,0 +1,172 @@
+"""The FastAGI listener of one worker: lets in what Asterisk sends for our attempts, and drops everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from agi.interpreter import Interpreter
+from agi.log import Sparse
+from agi.ports import CallerHungUp, Dialogue, PhoneBroken, SoundMissing, Voice
+from agi.results import NoDialogue, ResultStore
+from agi.session import HEADER_LIMIT, Session, read_headers
+from agi.voice import SpeechVoice
+from dialer import __version__, names, tokens
+from dialer.clock import Clock
+from dialer.errors import DialerError
+from dialer.settings import Settings
+from sounds.catalogue import Catalogue, apology
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 4000
+MAX_UNKNOWN = 500
+"""Connections that have not yet shown a valid token; more are strangers, or a node out of its mind."""
+SPEECH_THREADS = 4
+SERVICE = "dialer-agi"
+
+
+def database_hash(settings: Settings) -> str:
+    """Says whether two processes use one database, without telling which."""
+    return hashlib.sha256(settings.database.encode()).hexdigest()[:16]
+
+
+class AgiServer:
+    """Serves one listening socket until `stop`."""
+
+    def __init__(self, *, settings: Settings, store: ResultStore, clock: Clock) -> None:
+        self._settings, self._store, self._clock = settings, store, clock
+        self._key = settings.mac_key()
+        self._threads = ThreadPoolExecutor(SPEECH_THREADS, thread_name_prefix="speech")
+        self._voices: dict[str, SpeechVoice] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._talking: set[UUID] = set()
+        self._unknown = 0
+        self._server: asyncio.Server | None = None
+        self.strangers = Sparse(log, clock)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Begins to accept on a socket that listens already."""
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEADER_LIMIT, backlog=1024)
+
+    async def stop(self, drain_s: float) -> None:
+        """Stops accepting; live dialogues go on for `drain_s` at most, then end as our error."""
+        if self._server is not None:
+            self._server.close()
+        if self._tasks:
+            log.info("draining", extra={"dialogues": len(self._talking)})
+            await asyncio.wait(self._tasks, timeout=drain_s)
+        self.hurry()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def hurry(self) -> None:
+        """Ends live dialogues now, as our error."""
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def live(self) -> int:
+        """Dialogues under way."""
+        return len(self._talking)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= MAX_CONNECTIONS or self._unknown >= MAX_UNKNOWN:
+            self.strangers.note("connection_refused", "too_many_connections")
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self._unknown += 1
+            try:
+                headers = await read_headers(reader)
+            finally:
+                self._unknown -= 1
+            if headers is None:
+                self.strangers.note("connection_dropped", "no_agi_request")
+                return
+            await self._route(headers, reader, writer)
+        except OSError:
+            self.strangers.note("connection_dropped", "connection_lost")
+        except Exception:
+            log.exception("connection_failed")
+        finally:
+            writer.close()
+
+    async def _route(
+        self, headers: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        route = headers.get("agi_network_script", "").partition("?")[0].strip("/")
+        if route == names.AGI_HANDSHAKE_ROUTE:
+            identity = {"service": SERVICE, "version": __version__, "database": database_hash(self._settings)}
+            writer.write(json.dumps(identity).encode() + b"\n")
+            await writer.drain()
+            return
+        if route != names.AGI_FLOW_ROUTE:
+            self.strangers.note("connection_dropped", "unknown_route")
+            return
+        attempt_id = tokens.verify(headers.get("agi_arg_1", ""), self._key)
+        if attempt_id is None:
+            self.strangers.note("connection_dropped", "bad_token")
+        elif headers.get("agi_uniqueid") != names.channel_id(attempt_id):
+            # The token belongs to another channel: somebody replays it.
+            self.strangers.note("connection_dropped", "other_channel")
+        elif attempt_id in self._talking:
+            self.strangers.note("connection_dropped", "had_its_dialogue")
+        else:
+            self._talking.add(attempt_id)
+            try:
+                await self._talk(attempt_id, Session(reader, writer))
+            finally:
+                self._talking.discard(attempt_id)
+
+    async def _talk(self, attempt_id: UUID, session: Session) -> None:
+        try:
+            dialogue = await self._store.load(attempt_id)
+        except NoDialogue as error:
+            self.strangers.note("connection_dropped", str(error))
+            return
+        except Exception as error:
+            log.error("dialogue_not_loaded", extra={"attempt": str(attempt_id), "reason": str(error)},
+                      exc_info=None if isinstance(error, DialerError) else error)  # fmt: skip
+            await self._apologise(session)
+            return
+        # However long Asterisk hangs, the dialogue ends: the call itself cannot be longer.
+        async with asyncio.timeout(dialogue.longest_call_s + 30):
+            await self._interpret(dialogue, session)
+
+    async def _interpret(self, dialogue: Dialogue, session: Session) -> None:
+        interpreter = Interpreter(dialogue=dialogue, phone=session, voice=self._voice(dialogue.codec),
+                                  store=self._store, clock=self._clock)  # fmt: skip
+        try:
+            await interpreter.run()
+            # Said only now that the result is stored: without it the dialplan knows that the script failed.
+            await session.set_variable(names.DONE_VARIABLE, "1")
+        except CallerHungUp:
+            pass
+        except (DialerError, PhoneBroken) as error:
+            log.error("dialogue_not_finished",
+                      extra={"attempt": str(dialogue.attempt_id), "reason": str(error)})  # fmt: skip
+
+    async def _apologise(self, session: Session) -> None:
+        try:
+            voice = self._voice(self._settings.trunks[0].codec)
+            await session.play(await voice.name(apology("en")))
+        except (CallerHungUp, SoundMissing, PhoneBroken, DialerError) as error:
+            log.warning("apology_failed", extra={"reason": str(error)})
+
+    def _voice(self, codec: str) -> Voice:
+        if codec not in self._voices:
+            self._voices[codec] = SpeechVoice(Catalogue(self._settings.prompts_dir, codec), self._threads)
+        return self._voices[codec]

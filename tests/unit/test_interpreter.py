@@ -1,0 +1,294 @@
+"""What a person does on the telephone, and what the dialogue makes of it: read the table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from agi.interpreter import MAX_VISITS, Interpreter
+from agi.ports import CallerHungUp, Dialogue, EndedBy, Pressed, SoundMissing, Writes
+from dialer.calls.results import FlowResult, Try, TryOutcome
+from dialer.campaign.model import Campaign
+from dialer.errors import DatabaseAway
+from sounds.catalogue import APOLOGY, Sound, Spoken
+
+FLOW = {
+    "welcome": {"say": "Good morning {first_name}."},
+    "fever": {"ask": "Fever?", "keys": {"1": "yes", "2": "no", "9": "never"}, "tries": 3,
+              "on_silence": "Nothing heard.", "on_wrong": "That key means nothing.",
+              "next": {"yes": "people", "no": "goodbye", "never": "stop"}},
+    "people": {"ask": "How many?", "digits": "1-2", "range": "1-20", "tries": 2, "otherwise": "help",
+               "next": "goodbye"},
+    "help": {"menu": "Again or end?", "keys": {"1": "people", "*": "goodbye"}, "tries": 1},
+    "goodbye": {"say": "Goodbye.", "complete": "yes"},
+    "bye": {"hangup": "completed"},
+    "stop": {"hangup": "refused"},
+}  # fmt: skip
+
+# What the caller does, one word each time we say (play) or ask; `on`: listens, `bye`: hangs up; keys as pressed,
+# `…` when they stop without #. What comes of it: result @ last step, answers, tries as step:keys, refused ones !why.
+DIALOGUES = """
+on 2 on          | completed @ bye     | fever=no           | fever:2
+on 1 4# on       | completed @ bye     | fever=yes people=4 | fever:1 people:4#
+on 1 12 on       | completed @ bye     | fever=yes people=12 | fever:1 people:12
+on 1 07… on      | completed @ bye     | fever=yes people=7 | fever:1 people:07
+on 9             | refused @ stop      | fever=never        | fever:9
+on 5 on 2 on     | completed @ bye     | fever=no           | fever:5!not_allowed fever:2
+on … on * on 2 on | completed @ bye     | fever=no           | fever:!silence fever:*!not_allowed fever:2
+on # on 2 on     | completed @ bye     | fever=no           | fever:#!not_allowed fever:2
+on … on … on …   | no_input @ fever    |                    | fever:!silence fever:!silence fever:!silence
+on 5 on … on 5   | no_input @ fever    |                    | fever:5!not_allowed fever:!silence fever:5!not_allowed
+bye              | hung_up @ welcome   |                    |
+on bye           | hung_up @ fever     |                    |
+on 5 bye         | hung_up @ fever     |                    | fever:5!not_allowed
+on 1 bye         | hung_up @ people    | fever=yes          | fever:1
+on 2 bye         | completed @ goodbye | fever=no           | fever:2
+on 1 21 … …      | partial @ help      | fever=yes        | fever:1 people:21!out_of_range people:!silence help:!silence
+on 1 … *… * on   | completed @ bye     | fever=yes          | fever:1 people:!silence people:*!not_allowed help:*
+on 1 … … 1 4# on | completed @ bye     | fever=yes people=4 | fever:1 people:!silence people:!silence help:1 people:4#
+on 1 #late 4# on | completed @ bye     | fever=yes people=4 | fever:1 people:4#
+on 1 # 4# on     | completed @ bye     | fever=yes people=4 | fever:1 people:#!too_short people:4#
+"""
+
+
+def campaign(flow: dict[str, object]) -> Campaign:
+    return Campaign.model_validate({
+        "campaign": "test", "calling": {"window": "any"},
+        "contacts": {"from": "base.csv", "numbers": ["mobile"], "fields": ["first_name"]},
+        "capacity": {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["a"], "caller_id": "+48221234567"},
+        "flow": flow,
+    })  # fmt: skip
+
+
+def dialogue(flow: dict[str, object], **fields: str) -> Dialogue:
+    return Dialogue(attempt_id=UUID(int=7), tenant_id="default", revision_id=3, campaign=campaign(flow),
+                    base_dir=Path("/base"), language="en", codec="alaw", longest_call_s=240,
+                    fields={"first_name": "Anna", **fields})  # fmt: skip
+
+
+@dataclass
+class TestClock:
+    """Time that only stands still, or is moved by hand."""
+
+    __test__ = False
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass
+class Store:
+    """Keeps what is saved; fails as often as it is told."""
+
+    failures: int = 0
+    saved: Writes = field(default_factory=Writes)
+    log: list[str] = field(default_factory=list)
+
+    async def save(self, writes: Writes) -> None:
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise DatabaseAway("PostgreSQL does not answer")
+        self.saved.extend(writes)
+        self.log += [f"saved {answer.step}" for answer in writes.answers]
+        self.log += [f"saved {end.result.value}" for end in writes.ends]
+
+
+class Voice:
+    """Every sound exists, under its own text."""
+
+    def __init__(self, missing: Iterable[str] = ()) -> None:
+        self.missing, self.prepared, self.forgotten = set(missing), [], []  # type: ignore[var-annotated]
+
+    async def name(self, sound: Sound) -> str:
+        assert isinstance(sound, Spoken)
+        return sound.text
+
+    def prepare(self, sound: Sound) -> None:
+        self.prepared.append(sound)
+
+    def forget(self, sound: Sound) -> None:
+        self.forgotten.append(sound)
+
+
+class Caller:
+    """A phone with a person at it who does what the script says."""
+
+    def __init__(self, script: str, clock: TestClock, log: list[str], missing: Iterable[str] = ()) -> None:
+        self._script, self._clock, self._missing = iter(script.split()), clock, set(missing)
+        self.log = log
+        self.limited_to: int | None = None
+
+    def _next(self, heard: str) -> str:
+        if heard in self._missing:
+            raise SoundMissing(heard)
+        self.log.append(heard)
+        act = next(self._script, "on")
+        if act == "bye":
+            raise CallerHungUp
+        return act
+
+    async def limit(self, seconds: int) -> None:
+        self.limited_to = seconds
+
+    async def play(self, sound: str) -> None:
+        act = self._next(sound)
+        assert act == "on", f"the caller pressed {act} while {sound!r} was said"
+
+    async def ask(self, sound: str, max_digits: int, timeout_s: float) -> Pressed:
+        act = self._next(sound)
+        assert act != "on", f"the caller was asked {sound!r}"
+        self._clock.seconds += 0.5 if act == "#late" else 5
+        act = act.removesuffix("late")
+        digits = act.rstrip("#…")[:max_digits]
+        if len(digits) == max_digits:
+            return Pressed(digits=digits, ended_by=EndedBy.FULL)
+        return Pressed(digits=digits, ended_by=EndedBy.HASH if act.endswith("#") else EndedBy.TIMEOUT)
+
+
+@dataclass
+class Talk:
+    """One dialogue, run to its end."""
+
+    store: Store
+    phone: Caller
+    voice: Voice
+    result: str
+
+
+async def talk(script: str, flow: dict[str, object] = FLOW, *, store: Store | None = None, missing: Iterable[str] = (),
+               **fields: str) -> Talk:  # fmt: skip
+    clock, store = TestClock(), store or Store()
+    phone, voice = Caller(script, clock, store.log, missing), Voice()
+    end = await Interpreter(dialogue=dialogue(flow, **fields), phone=phone, voice=voice, store=store, clock=clock).run()
+    return Talk(store=store, phone=phone, voice=voice, result=f"{end.result.value} @ {end.step}")
+
+
+def rows() -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")] for line in DIALOGUES.strip().splitlines()]
+
+
+def _shown(item: Try) -> str:
+    why = "" if item.outcome is TryOutcome.ACCEPTED else f"!{item.outcome.value}"
+    return f"{item.step}:{item.keys}{why}"
+
+
+@pytest.mark.parametrize(("does", "result", "answers", "tries"), rows())
+async def test_a_dialogue(does: str, result: str, answers: str, tries: str) -> None:
+    run = await talk(does)
+    saved = run.store.saved
+    assert [_shown(item) for item in saved.tries] == tries.split()
+    assert [f"{a.step}={a.value}" for a in saved.answers] == answers.split()
+    assert run.result == result
+    assert [(end.result.value, end.answers) for end in saved.ends] == [(result.split()[0], len(saved.answers))]
+    types = [event["type"] for event in saved.events]
+    assert types == ["dialogue.started", *["dialogue.answered"] * len(saved.answers), "dialogue.ended"]
+    assert [event["seq"] for event in saved.events] == list(range(1, len(types) + 1))
+
+
+async def test_each_answer_is_committed_before_the_person_hears_anything_more() -> None:
+    run = await talk("on 5 on 1 12 on")
+    assert run.store.log == ["Good morning Anna.", "Fever?", "That key means nothing.", "Fever?", "saved fever",
+                             "How many?", "saved people", "Goodbye.", "saved completed"]  # fmt: skip
+
+
+async def test_refused_tries_are_committed_before_the_correction_is_said() -> None:
+    store = Store()
+    await talk("on 5 bye", store=store)
+    assert [t.keys for t in store.saved.tries] == ["5"]
+
+
+async def test_a_step_visited_again_counts_its_visits() -> None:
+    run = await talk("on 1 … … 1 … … 1 4# on")
+    assert [(t.step, t.visit, t.try_no) for t in run.store.saved.tries if t.step == "people"] == [
+        ("people", 1, 1), ("people", 1, 2), ("people", 2, 1), ("people", 2, 2), ("people", 3, 1),
+    ]  # fmt: skip
+    assert [(a.step, a.visit) for a in run.store.saved.answers] == [("fever", 1), ("people", 3)]
+
+
+async def test_a_flow_that_goes_round_and_round_ends_as_our_error_and_not_in_silence() -> None:
+    circle = {"main": {"menu": "One?", "keys": {"1": "main"}, "tries": 1, "otherwise": "main"}}
+    run = await talk("1 " * MAX_VISITS + "on", circle)
+    assert run.result == "error @ main"
+    assert run.phone.log[-2:] == [APOLOGY["en"], "saved error"]
+
+
+async def test_a_missing_sound_is_made_again_once_then_the_person_hears_sorry() -> None:
+    run = await talk("on on", missing=["Fever?"])
+    assert run.result == "error @ fever"
+    assert run.voice.forgotten == [Spoken(text="Fever?", language="en")]
+    assert run.phone.log[-2:] == [APOLOGY["en"], "saved error"]
+    assert "SoundMissing" in (run.store.saved.ends[0].detail or "")
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_the_dialogue_but_no_answer() -> None:
+    store = Store()
+    waiting = asyncio.create_task(talk("on 1 on", store=store))
+    while "Fever?" not in store.log:
+        await asyncio.sleep(0)
+    store.failures = 1
+    run = await waiting
+    assert run.result == "error @ people"
+    assert [a.value for a in store.saved.answers] == ["yes"]
+    assert APOLOGY["en"] in store.log
+
+
+async def test_a_database_that_stays_away_is_said_sorry_for_and_told_to_the_caller_of_run() -> None:
+    store = Store(failures=1000)
+    with pytest.raises(DatabaseAway):
+        await talk("on", store=store)
+    assert store.log == [APOLOGY["en"]] or store.log == ["Good morning Anna.", APOLOGY["en"]]
+
+
+async def test_a_worker_that_must_stop_says_so_in_the_result() -> None:
+    store = Store()
+    held = asyncio.Event()
+
+    class Holding(Caller):
+        async def play(self, sound: str) -> None:
+            held.set()
+            await asyncio.Event().wait()
+
+    clock = TestClock()
+    phone = Holding("", clock, store.log)
+    task = asyncio.create_task(
+        Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock).run()
+    )
+    await held.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(end.result, end.detail) for end in store.saved.ends] == [(FlowResult.ERROR, "stopped")]
+
+
+async def test_the_call_is_limited_first_and_the_limit_shows_in_the_result() -> None:
+    clock, store = TestClock(), Store()
+
+    class Endless(Caller):
+        async def play(self, sound: str) -> None:
+            clock.seconds += 240
+            raise CallerHungUp
+
+    phone = Endless("", clock, store.log)
+    end = await Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock).run()
+    assert phone.limited_to == 240
+    assert (end.result, end.detail) == (FlowResult.HUNG_UP, "longest_call")
+
+
+async def test_the_sounds_of_the_next_steps_are_prepared_while_this_one_is_heard() -> None:
+    run = await talk("on bye")
+    assert Spoken(text="Fever?", language="en") in run.voice.prepared
+    assert Spoken(text="Goodbye.", language="en") in run.voice.prepared
