@@ -21,7 +21,9 @@ def dialplan() -> None:
 @click.option("--settings", type=click.Path(path_type=Path), help="The settings file (see docs/settings.md).")
 @click.option("--node", "name", required=True, help="A node of the settings, by its name.")
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where to write.")
-@click.option("--modules", type=click.Path(path_type=Path), help="Asterisk's module directory, when not Debian's amd64.")
+@click.option(
+    "--modules", type=click.Path(path_type=Path), help="Asterisk's module directory, when not Debian's amd64."
+)
 def render(settings: Path | None, name: str, target: Path, modules: Path | None) -> None:
     """Write every configuration file of a node into a directory.
 
@@ -41,5 +43,7 @@ def render(settings: Path | None, name: str, target: Path, modules: Path | None)
         for file, text in files.items():
             (target / file).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"cannot write to {target}: {error.strerror}. Choose a directory of yours with --to.") from error
+        raise InvalidInput(
+            f"cannot write to {target}: {error.strerror}. Choose a directory of yours with --to."
+        ) from error
     click.echo(f"{len(files)} files written to {target}; {SECRETS_FILE} is yours to add", err=True)

@@ -144,7 +144,9 @@ def _build(home: Path, progress: Progress) -> AsteriskRoot:
             home.chmod(0o755)  # whatever the umask: Asterisk runs as an unprivileged user
         work = Path(tempfile.mkdtemp(prefix="building-", dir=home))
     except OSError as error:
-        raise LabError(f"cannot write to {home}: {error.strerror}. Set {CACHE_VARIABLE} to a directory of yours.") from error
+        raise LabError(
+            f"cannot write to {home}: {error.strerror}. Set {CACHE_VARIABLE} to a directory of yours."
+        ) from error
     try:
         apt = _Apt(work, mirror)
         suite, version = _choose_suite(apt, progress)
@@ -153,7 +155,9 @@ def _build(home: Path, progress: Progress) -> AsteriskRoot:
         root = work / "root"
         root.mkdir()
         for package in packages:
-            _run(["dpkg-deb", "-x", str(package), str(root)], f"cannot unpack {package.name}; is there space in {home}?")
+            _run(
+                ["dpkg-deb", "-x", str(package), str(root)], f"cannot unpack {package.name}; is there space in {home}?"
+            )
         root.chmod(0o755)
         architecture = apt.architecture
         final = home / f"asterisk-{suite}-{version}-{architecture}"
@@ -194,7 +198,9 @@ class _Apt:
         self.work = work
         self.mirror = mirror
         self.trouble = ""
-        self.architecture = _run(["dpkg", "--print-architecture"], "dpkg is missing: the lab needs a Debian host").strip()
+        self.architecture = _run(
+            ["dpkg", "--print-architecture"], "dpkg is missing: the lab needs a Debian host"
+        ).strip()
         for name in ("etc/preferences.d", "etc/trusted.gpg.d", "state/lists/partial", "cache/archives/partial", "log"):
             (work / name).mkdir(parents=True)
         (work / "status").touch()

@@ -8,7 +8,6 @@ somebody else is never signalled.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import time
@@ -74,11 +73,17 @@ class Instance:
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         who: dict[str, Any] = unprivileged()
-        return subprocess.run(
-            self.root.command(self.config, *arguments),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            cwd="/", timeout=30, umask=0o022, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}, **who,
-        )  # fmt: skip
+        try:
+            return subprocess.run(
+                self.root.command(self.config, *arguments),
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd="/", timeout=30,
+                umask=0o022, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}, **who,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LabError(
+                f"the lab's {self.name} cannot be run from {self.root.path}: {error}.\n"
+                f"Its user must be able to read that directory: choose another with $DIALER_CACHE_DIR."
+            ) from error
 
     def _tail(self) -> str:
         with suppress(OSError):
@@ -106,29 +111,27 @@ def end_all(directory: Path, within_s: float = 10) -> None:
     """
     for kind, patience_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, 5.0)):
         deadline = monotonic() + patience_s
-        for pid, arguments in processes_of(directory):
-            _end(pid, arguments, kind, deadline)
-        # What a process started while it was being ended (a remote console, a postgres worker) gets its turn.
-        while processes_of(directory) and monotonic() < deadline:
+        told: set[int] = set()
+        # Again and again: what a process started while it was being ended gets its turn.
+        while (found := processes_of(directory)) and monotonic() < deadline:
+            for pid, arguments in found:
+                if pid not in told:
+                    _signal(pid, arguments, kind)
+                    told.add(pid)
             time.sleep(_POLL_S)
     if left := processes_of(directory):
         raise LabError(f"these processes of the lab do not end: {', '.join(str(pid) for pid, _ in left)}")
 
 
-def _end(pid: int, arguments: list[str], kind: signal.Signals, deadline: float) -> None:
-    try:
+def _signal(pid: int, arguments: list[str], kind: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        # The handle is fixed to one process; only now is it certain that it is still the one that was found.
-        if _arguments(pid) != arguments:
-            return
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, kind)
-        select.select([handle], [], [], max(0.0, deadline - monotonic()))
-    finally:
-        os.close(handle)
+        try:
+            # The handle is fixed to one process; only now is it certain that it is still the one that was found.
+            if _arguments(pid) == arguments:
+                signal.pidfd_send_signal(handle, kind)
+        finally:
+            os.close(handle)
 
 
 def _arguments(pid: int) -> list[str]:
