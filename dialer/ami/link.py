@@ -200,7 +200,7 @@ class AmiLink:
             self.close()
             on_down()
 
-    async def send(self, action: Mapping[str, str | list[str]], timeout_s: float = ANSWER_TIMEOUT_S) -> Headers:
+    async def send(self, action: Mapping[str, str | list[str]], timeout_s: float | None = None) -> Headers:
         """Sends one action once; its first answer. Raises LinkLost when nobody can know whether it was done.
 
         Raises ValueError, and sends nothing, when a value could be read as more than one header line.
@@ -216,8 +216,8 @@ class AmiLink:
         answers = await self._await(dict(action), timeout_s, as_list=True)
         return [_plain(message) for message in (answers if isinstance(answers, list) else [answers])]
 
-    async def _ask(self, action: Mapping[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Headers:
-        answer = await self._await(dict(action), timeout_s, as_list=False)
+    async def _ask(self, action: Mapping[str, Any], timeout_s: float | None = None) -> Headers:
+        answer = await self._await(dict(action), timeout_s or ANSWER_TIMEOUT_S, as_list=False)
         if "event" in answer:
             # The event overtook the acknowledgement; it must be seen as an event too.
             self._on_event(None, answer)

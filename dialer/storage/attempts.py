@@ -76,7 +76,7 @@ _FLOW_RESULTS = text(
     "select attempt_id, result, step, answers, detail, at from flow_result where attempt_id = any(:ids)"
 )
 _OPEN = text("""
-select a.*, c.numbers, c.attempts, p.tenant_id, coalesce(r.document -> 'retry', '{}'::jsonb) as retry
+select a.*, c.numbers, c.attempts, p.tenant_id, coalesce(r.document -> 'retry', '{}') as retry
 from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a.campaign_id
   join revision r on r.id = a.revision_id
 where a.state <> 'ended' and a.node = :node

@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from dialer.calls.disposition import Disposition
@@ -74,7 +74,8 @@ revision = Table(
     Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("sha256", Text, nullable=False),
-    Column("document", JSONB, nullable=False),
+    # json, not jsonb, which sorts keys: a step without `next` goes on at the next one in the file.
+    Column("document", JSON, nullable=False),
     Column("base_dir", Text, nullable=False),
     Column("accepted_at", _AT, nullable=False),
     UniqueConstraint("campaign_id", "number"),

@@ -1,0 +1,170 @@
+"""What an operator sees while a campaign runs: a live table, plain lines for logs, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dialer.engine.supervisor import Progress
+from dialer.pacing.decide import Binding
+
+WHY = {
+    Binding.NOTHING_DUE: "nobody is due",
+    Binding.CEILING: "the ceiling is reached",
+    Binding.RATE: "the rate limit holds",
+    Binding.UNANSWERED_ORDERS: "Asterisk is slow to acknowledge",
+    Binding.NODE_AWAY: "Asterisk cannot be reached",
+    Binding.WORKERS_AWAY: "no FastAGI worker answers",
+    Binding.DATABASE_AWAY: "PostgreSQL cannot be reached",
+    Binding.DRAINING: "draining: no new calls",
+    Binding.RECOVERING: "asking Asterisk about open calls",
+}
+PLAIN_EVERY_S = 5.0
+
+
+class View(Protocol):
+    """Shows progress; `update` is called about four times a second."""
+
+    def update(self, progress: Progress) -> None:
+        """Shows where the campaign stands."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Shows one sentence."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        ...
+
+
+def open_view(stream: TextIO, *, as_json: bool, monotonic: Callable[[], float]) -> View:
+    """The view that fits: JSON when asked, a live table on a terminal, else plain lines."""
+    if as_json:
+        return _Lines(stream, monotonic, 1.0, lambda progress: json.dumps({"progress": as_data(progress)}))
+    if stream.isatty():
+        return _LiveTable(stream)
+    return _Lines(stream, monotonic, PLAIN_EVERY_S, plain)
+
+
+def as_data(progress: Progress) -> dict[str, object]:
+    """Progress as JSON-able data with the names of the glossary."""
+
+    def value(item: object) -> object:
+        if isinstance(item, datetime):
+            return item.isoformat()
+        return item.value if isinstance(item, Enum) else item
+
+    return {name: value(item) for name, item in asdict(progress).items()}
+
+
+def plain(progress: Progress) -> str:
+    """One line for a log."""
+    verdicts = ", ".join(f"{name} {count}" for name, count in progress.dispositions.items()) or "none yet"
+    return (
+        f"{progress.at:%H:%M:%S} {progress.campaign}: {progress.calls_now}/{progress.max_concurrent} calls, "
+        f"{progress.calls_per_second:.1f}/s, {_done(progress)}/{progress.contacts} contacts done, "
+        f"wave {progress.wave or '-'}, verdicts: {verdicts}; {outlook(progress)}"
+    )
+
+
+def outlook(progress: Progress) -> str:
+    """What comes next, or why nothing does."""
+    waits = progress.next_due_at is not None and progress.next_due_at > progress.at
+    if progress.binding is Binding.NOTHING_DUE and waits and progress.calls_now == 0:
+        assert progress.next_due_at is not None
+        return f"next call at {progress.next_due_at.astimezone():%H:%M:%S}"
+    if progress.binding in (Binding.RATE, Binding.CEILING) and progress.calls_per_second > 0:
+        seconds = progress.due / progress.calls_per_second
+        return f"{WHY[progress.binding]}; about {_duration(seconds)} to dial {progress.due} more"
+    return WHY[progress.binding]
+
+
+def summary(progress: Progress, *, drained: bool) -> Table:
+    """The last word: what became of every contact."""
+    left = progress.contacts - _done(progress)
+    table = Table(title=f"{progress.campaign}: {'stopped' if drained and left else 'finished'}", title_justify="left")
+    table.add_column("verdict")
+    table.add_column("calls", justify="right")
+    for name, count in progress.dispositions.items():
+        table.add_row(name, str(count))
+    table.add_section()
+    for label, count in (
+        ("contacts", progress.contacts),
+        ("closed", progress.closed),
+        ("held for an operator", progress.held),
+        ("still to call", left),
+    ):
+        table.add_row(label, str(count))
+    return table
+
+
+def _done(progress: Progress) -> int:
+    return progress.closed + progress.held
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Lines:
+    def __init__(
+        self, stream: TextIO, monotonic: Callable[[], float], every_s: float, line: Callable[[Progress], str]
+    ) -> None:
+        self._stream, self._monotonic, self._every_s, self._line = stream, monotonic, every_s, line
+        self._next = 0.0
+
+    def update(self, progress: Progress) -> None:
+        if self._monotonic() >= self._next:
+            self._next = self._monotonic() + self._every_s
+            print(self._line(progress), file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class _LiveTable:
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def update(self, progress: Progress) -> None:
+        self._live.update(_picture(progress))
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def _picture(progress: Progress) -> Group:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("calls now", f"{progress.calls_now} of {progress.max_concurrent}",
+                  "new calls", f"{progress.calls_per_second:.1f} a second")  # fmt: skip
+    facts.add_row("wave", str(progress.wave or "-"), "launched", str(progress.launched))
+    verdicts = Table.grid(padding=(0, 2))
+    for name, count in progress.dispositions.items():
+        verdicts.add_row(name, str(count))
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        ProgressBar(total=max(1, progress.contacts), completed=_done(progress), width=40),
+        f"{_done(progress)} of {progress.contacts} contacts done",
+    )
+    return Group(Text(progress.campaign, style="bold"), bar, facts, verdicts, Text(outlook(progress), style="dim"))

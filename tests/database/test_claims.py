@@ -1,0 +1,208 @@
+"""Claims on a real PostgreSQL: windows, ceilings, one open call a number and a person, and verdicts stored once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from dialer.calls.disposition import Disposition
+from dialer.calls.states import State
+from dialer.clock import utc_now
+from dialer.contacts.contact import Claim, ContactChange
+from dialer.storage import attempts
+from dialer.storage.session import async_engine
+from dialer.storage.store import PostgresStore
+
+DOCUMENT = '{"retry": {"attempts": 2}}'
+
+
+def make_campaign(database, name: str, numbers: list[str], *, opens: str = "-1 hour", closes: str = "1 hour") -> int:
+    """A campaign with one contact a number, due now, inside an open interval given relative to now."""
+    campaign_id = database.rows(
+        "insert into campaign (tenant_id, name, created_at) values ('t', :name, now()) returning id", name=name
+    )[0][0]
+    revision_id = database.rows(
+        "insert into revision (campaign_id, number, sha256, document, base_dir, accepted_at) "
+        "values (:id, 1, 'x', cast(:document as jsonb), '/', now()) returning id",
+        id=campaign_id, document=DOCUMENT,
+    )[0][0]  # fmt: skip
+    database.run("update campaign set revision_id = :r where id = :id", r=revision_id, id=campaign_id)
+    database.run(
+        "insert into open_interval "
+        "values (:r, 'Europe/Warsaw', now() + cast(:o as interval), now() + cast(:c as interval))",
+        r=revision_id, o=opens, c=closes,
+    )  # fmt: skip
+    for number in numbers:
+        database.run(
+            "with p as (insert into person (tenant_id, person_key) values ('t', :n) "
+            "on conflict (tenant_id, person_key) do update set person_key = excluded.person_key returning id) "
+            "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
+            "select :id, p.id, array[:n], 'Europe/Warsaw', '{}', now(), :n from p",
+            n=number, id=campaign_id,
+        )  # fmt: skip
+    return int(str(campaign_id))
+
+
+def numbers(count: int) -> list[str]:
+    return [f"+4850{number:07d}" for number in range(count)]
+
+
+@pytest.fixture
+async def engine(database):
+    made = async_engine(database.settings, pool_size=10)
+    yield made
+    await made.dispose()
+
+
+def store(engine) -> PostgresStore:
+    return PostgresStore(engine, "node-1")
+
+
+async def claim(engine, campaign_id: int, *, ceiling: int = 100, most: int = 100) -> list[Claim]:
+    result = await store(engine).claim(campaign_id=campaign_id, trunk="a", max_concurrent=ceiling, most=most)
+    return result.claims
+
+
+def ended(claim: Claim, disposition: Disposition = Disposition.BUSY):
+    now = utc_now()
+    return replace(claim.attempt, state=State.ENDED, disposition=disposition, hung_up_at=now, ended_at=now, seq=2)
+
+
+async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(3))
+    claims = await claim(engine, campaign_id, most=2)
+    assert len(claims) == 2
+    assert database.rows("select state, wave, node, trunk from attempt") == [("submitting", 1, "node-1", "a")] * 2
+    assert database.rows("select count(*) from event where type = 'attempt.submitting'") == [(2,)]
+    assert database.rows("select count(*) from contact where next_attempt_at is null") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "expected"),
+    [("-1 hour", "1 hour", 1), ("1 minute", "1 hour", 0), ("-1 hour", "-1 minute", 0)],
+)
+async def test_nobody_is_claimed_outside_the_window(database, engine, opens, closes, expected):
+    campaign_id = make_campaign(database, "c", numbers(1), opens=opens, closes=closes)
+    assert len(await claim(engine, campaign_id)) == expected
+
+
+async def test_no_interval_means_no_call(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(1))
+    database.run("update contact set zones = 'Etc/Unknown'")
+    assert await claim(engine, campaign_id) == []
+
+
+async def test_the_ceiling_holds_over_engines_that_claim_at_once(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(40))
+    found = await asyncio.gather(*(claim(engine, campaign_id, ceiling=7, most=5) for _ in range(8)))
+    assert sum(map(len, found)) == 7
+
+
+async def test_a_slot_stays_taken_until_its_bye_has_left(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(3))
+    (first,) = await claim(engine, campaign_id, ceiling=1)
+    await store(engine).save([ended(first)], [], [])
+    assert await claim(engine, campaign_id, ceiling=1) == []
+    database.run("update attempt set slot_until = now()")
+    assert len(await claim(engine, campaign_id, ceiling=1)) == 1
+
+
+async def test_one_open_call_a_number_and_a_person_over_all_campaigns(database, engine):
+    one = make_campaign(database, "one", numbers(1))
+    two = make_campaign(database, "two", numbers(1))
+    (first,) = await claim(engine, one)
+    assert await claim(engine, two) == []
+    database.run("update attempt set state = 'closing'")
+    assert await claim(engine, two) == []
+    await store(engine).save([ended(first)], [], [])
+    assert len(await claim(engine, two)) == 1
+    with pytest.raises(IntegrityError, match="attempt_open_number_idx"):
+        database.run("update attempt set state = 'ringing', disposition = null, ended_at = null where state = 'ended'")
+
+
+async def test_two_contacts_with_one_number_are_called_one_after_the_other(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(2))
+    database.run("update contact set next_number = '+48500000000'")
+    claims = await claim(engine, campaign_id)
+    assert len(claims) == 1
+    await store(engine).save([ended(claims[0])], [], [])
+    assert len(await claim(engine, campaign_id)) == 1
+
+
+async def test_a_verdict_is_final_and_stored_once(database, engine):
+    """A commit whose answer was lost is done again; by then the contact may be in its next call."""
+    campaign_id = make_campaign(database, "c", numbers(1))
+    (first,) = await claim(engine, campaign_id)
+    due = utc_now()
+    change = ContactChange(
+        contact_id=first.contact.id, attempts=1, wave=2, next_attempt_at=due, next_number=first.attempt.number
+    )  # fmt: skip
+    await store(engine).save([ended(first)], [change], [])
+    (second,) = await claim(engine, campaign_id)
+    assert (second.attempt.wave, second.contact.attempts) == (2, 1)
+    assert second.contact.history == ((first.attempt.number, Disposition.BUSY),)
+    await store(engine).save([ended(first, Disposition.COMPLETED)], [change], [])
+    assert database.rows("select disposition from attempt where id = :id", id=first.attempt.id) == [("busy",)]
+    assert database.rows("select next_attempt_at from contact") == [(None,)]
+
+
+async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(2))
+    await claim(engine, campaign_id)
+    left = await store(engine).open_attempts()
+    assert [one.claim.attempt.state for one in left] == [State.SUBMITTING] * 2
+    assert {one.retry.attempts for one in left} == {2}
+
+
+async def test_one_engine_a_node(database, engine):
+    first, second = store(engine), store(engine)
+    assert await first.hold_node()
+    assert await first.hold_node()
+    assert not await second.hold_node()
+    database.run("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+    assert await second.hold_node()
+    assert not await first.hold_node()
+    await second.close()
+
+
+async def test_the_open_call_indexes_serve_the_claim(database, engine):
+    """At a million contacts a claim must not walk them."""
+    campaign_id = make_campaign(database, "c", numbers(1))
+    database.run(
+        "insert into person (tenant_id, person_key) select 't', 'x' || g from generate_series(1, 20000) g"
+    )  # fmt: skip
+    database.run(
+        "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
+        "select :id, id, array['+48600000000'], 'Europe/Warsaw', '{}', now() + interval '1 day', '+48600000000' "
+        "from person where person_key like 'x%'",
+        id=campaign_id,
+    )
+    database.run("analyze")
+    plan = "\n".join(
+        str(row[0])
+        for row in database.rows(
+            "explain select id from contact where campaign_id = :id and next_attempt_at <= now() "
+            "order by next_attempt_at, id limit 10",
+            id=campaign_id,
+        )
+    )
+    assert "contact_due_idx" in plan
+
+
+async def test_totals_add_up(database, engine):
+    campaign_id = make_campaign(database, "c", numbers(4))
+    first, second = await claim(engine, campaign_id, most=2)
+    changes = [
+        ContactChange(contact_id=first.contact.id, attempts=1, wave=2, closed_as="completed"),
+        ContactChange(contact_id=second.contact.id, attempts=1, wave=2, on_hold=True),
+    ]
+    await store(engine).save([ended(first, Disposition.COMPLETED), ended(second, Disposition.UNKNOWN)], changes, [])
+    totals = await attempts.totals(engine, campaign_id)
+    assert (totals.contacts, totals.closed, totals.held, totals.due) == (4, 1, 1, 2)
+    assert totals.dispositions == {Disposition.COMPLETED: 1, Disposition.UNKNOWN: 1}
+    assert totals.next_due_at is not None
+    assert totals.next_due_at <= utc_now() + timedelta(seconds=1)
