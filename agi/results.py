@@ -5,15 +5,15 @@ A worker never writes an attempt's state: that is the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, RowMapping, Table, any_, bindparam, exists, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import Uuid
 
 from agi.batch import Batcher
@@ -25,6 +25,8 @@ from dialer.campaign.model import Campaign
 from dialer.settings import Settings
 from dialer.storage import tables
 from dialer.storage.session import explain
+
+T = TypeVar("T")
 
 MAX_GROUP = 200
 TIMEOUT_S = 5.0
@@ -64,18 +66,18 @@ class ResultStore:
     # -- loading --
 
     async def _load(self, attempt_ids: Sequence[UUID]) -> list[Dialogue | NoDialogue]:
-        try:
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
-                new = {row["revision_id"] for row in rows} - self._campaigns.keys()
-                if new:
-                    for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
-                        campaign = Campaign.model_validate(revision.document)
-                        self._campaigns[revision.id] = (campaign, Path(revision.base_dir))
-        except DBAPIError as error:
-            raise explain(error) from error
+        rows = await self._with_connection(lambda connection: self._fetch(connection, attempt_ids))
         by_id = {row["id"]: row for row in rows}
         return [self._dialogue(by_id.get(attempt_id)) for attempt_id in attempt_ids]
+
+    async def _fetch(self, connection: AsyncConnection, attempt_ids: Sequence[UUID]) -> Sequence[RowMapping]:
+        rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
+        new = {row["revision_id"] for row in rows} - self._campaigns.keys()
+        if new:
+            for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
+                campaign = Campaign.model_validate(revision.document)
+                self._campaigns[revision.id] = (campaign, Path(revision.base_dir))
+        return rows
 
     def _dialogue(self, row: RowMapping | None) -> Dialogue | NoDialogue:
         if row is None:
@@ -110,23 +112,33 @@ class ResultStore:
             (tables.flow_result, [_end_row(item) for writes in group for item in writes.ends]),
             (tables.event, [item for writes in group for item in writes.events]),
         ]
-        try:
-            await self._commit(rows)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise explain(error) from error
-            # The connection had died since its last use. Whatever was stored, sending it again changes nothing.
-            try:
-                await self._commit(rows)
-            except DBAPIError as second:
-                raise explain(second) from second
+        await self._with_connection(lambda connection: _write(connection, rows))
         return [None] * len(group)
 
-    async def _commit(self, rows: Sequence[tuple[Table, list[dict[str, Any]]]]) -> None:
+    async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """One transaction; a second one when the connection had died since its last use (PostgreSQL restarted).
+
+        Whatever the first may have stored, sending it again changes nothing.
+        """
+        try:
+            try:
+                return await self._transaction(work)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return await self._transaction(work)
+        except DBAPIError as error:
+            raise explain(error) from error
+
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async with self._engine.begin() as connection:
-            for table, values in rows:
-                if values:
-                    await connection.execute(_INSERTS[table.name], values)
+            return await work(connection)
+
+
+async def _write(connection: AsyncConnection, rows: Sequence[tuple[Table, list[dict[str, Any]]]]) -> None:
+    for table, values in rows:
+        if values:
+            await connection.execute(_INSERTS[table.name], values)
 
 
 _A, _C = tables.attempt.c, tables.contact.c

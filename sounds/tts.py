@@ -30,6 +30,10 @@ class SpeechFailed(DialerError):
     """A sound file cannot be made; the message says what is missing."""
 
 
+class ToolRefused(SpeechFailed):
+    """espeak-ng or sox ran, and did not like what it was given."""
+
+
 def speak(text: str, language: str, codec: str, target: Path) -> None:
     """Writes the spoken text to `target`, headerless 8 kHz `alaw` or `ulaw`. Raises SpeechFailed."""
     spoken = speakable(text)
@@ -51,7 +55,7 @@ def convert(recording: Path, codec: str, target: Path) -> None:
         raise SpeechFailed(f"cannot read the recording {recording}: {error.strerror}.") from error
     try:
         _store(_run(["sox", "-t", "wav", "-", *_as_raw(codec)], wave), target)
-    except SpeechFailed as error:
+    except ToolRefused as error:
         raise SpeechFailed(f"{recording} is not a WAV file that sox can read. {error}") from error
 
 
@@ -64,11 +68,12 @@ def speakable(text: str) -> str:
 @lru_cache(maxsize=64)
 def voice(language: str) -> str:
     """espeak-ng's voice for a language tag (en, en-GB, pl). Raises SpeechFailed when there is none."""
-    listed = _run(["espeak-ng", "--voices"], b"").decode(errors="replace").splitlines()[1:]
-    known = {line.split()[1].lower() for line in listed if len(line.split()) > 1}
-    for candidate in (language.lower(), language.lower().partition("-")[0]):
-        if candidate in known:
-            return candidate
+    for candidate in dict.fromkeys((language.lower(), language.lower().partition("-")[0])):
+        try:
+            _run(["espeak-ng", "-v", candidate, "--stdin", "-q"], b"")
+        except ToolRefused:
+            continue
+        return candidate
     raise SpeechFailed(
         f"espeak-ng has no voice for {language!r}. `espeak-ng --voices` lists what it speaks (package espeak-ng-data); "
         "for another language give recorded files."
@@ -96,7 +101,7 @@ def _run(command: list[str], data: bytes) -> bytes:
         raise SpeechFailed(f"{command[0]} did not work: {error}") from error
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
-        raise SpeechFailed(f"{command[0]} says: {reason[-1] if reason else f'exit code {done.returncode}'}")
+        raise ToolRefused(f"{command[0]} says: {reason[-1] if reason else f'exit code {done.returncode}'}")
     return done.stdout
 
 

@@ -220,7 +220,7 @@ async def test_a_step_visited_again_counts_its_visits() -> None:
 
 
 async def test_a_flow_that_goes_round_and_round_ends_as_our_error_and_not_in_silence() -> None:
-    circle = {"main": {"menu": "One?", "keys": {"1": "main"}, "tries": 1, "otherwise": "main"}}
+    circle: dict[str, object] = {"main": {"menu": "One?", "keys": {"1": "main"}, "tries": 1, "otherwise": "main"}}
     run = await talk("1 " * MAX_VISITS + "on", circle)
     assert run.result == "error @ main"
     assert run.phone.log[-2:] == [APOLOGY["en"], "saved error"]
