@@ -6,11 +6,16 @@ import sys
 
 import click
 
+from agi.commands import agi
+from agi.handshake import Listener, check
+from agi.spawn import workers
 from dialer import __doc__ as summary
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
+from dialer.run_command import Siblings, run_command
 from dialplan.commands import dialplan
 from dialplan.render import render_node
+from sounds.build import build
 
 
 @click.group(help=summary)
@@ -18,6 +23,14 @@ def root() -> None:
     """The click root; its help is the package's first sentence."""
 
 
+SIBLINGS = Siblings(
+    build_prompts=lambda loaded, settings, progress: build(loaded.campaign, loaded.base_dir, settings, progress),
+    workers=workers,
+    workers_answer=lambda settings: check(settings) is Listener.OK,
+)
+
+root.add_command(run_command(SIBLINGS))
+root.add_command(agi)
 root.add_command(lab_group(render_node))
 root.add_command(dialplan)
 

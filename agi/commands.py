@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from agi import log as json_log
 from agi.supervise import Supervisor, listen
+from dialer import log as json_log
 from dialer import settings as settings_file
 from dialer.clock import SystemClock
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from agi.interpreter import Interpreter
-from agi.log import Sparse
 from agi.ports import CallerHungUp, Dialogue, PhoneBroken, SoundMissing, Voice
 from agi.results import NoDialogue, ResultStore
 from agi.session import HEADER_LIMIT, Session, read_headers
@@ -20,6 +19,7 @@ from agi.voice import SpeechVoice
 from dialer import __version__, names, tokens
 from dialer.clock import Clock
 from dialer.errors import DialerError
+from dialer.log import Sparse
 from dialer.settings import Settings
 from sounds.catalogue import Catalogue, apology
 

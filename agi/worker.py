@@ -14,9 +14,9 @@ import socket
 import sys
 from pathlib import Path
 
-from agi import log as json_log
 from agi.results import ResultStore
 from agi.server import AgiServer
+from dialer import log as json_log
 from dialer import settings as settings_file
 from dialer.clock import SystemClock
 from dialer.storage.session import async_engine

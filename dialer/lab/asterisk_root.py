@@ -93,7 +93,7 @@ def find_mirror(etc: Path = Path("/etc/apt"), codename: str | None = None) -> st
                 return uri
     raise LabError(
         f"no Debian archive found in {etc}/sources.list or {etc}/sources.list.d/ for {codename!r}.\n"
-        "The lab's Asterisk is unpacked from the archive that apt uses: the lab needs a Debian host with one configured."
+        "The lab's Asterisk is unpacked from the archive that apt uses: the lab needs a Debian host."
     )
 
 
@@ -124,7 +124,7 @@ def _codename() -> str:
 
 def _cached(home: Path) -> AsteriskRoot | None:
     """The newest complete root; a directory under its final name is complete, since it got it by rename."""
-    architecture = _run(["dpkg", "--print-architecture"], "dpkg is missing: the lab needs a Debian host").strip()
+    architecture = _architecture()
     found = []
     for suite in SUITES:
         for path in home.glob(f"asterisk-{suite}-*-{architecture}"):
@@ -132,6 +132,10 @@ def _cached(home: Path) -> AsteriskRoot | None:
             if _numbers(version) >= NEWEST_NEEDED:
                 found.append((_numbers(version), str(path), AsteriskRoot(path=path, version=version)))
     return max(found)[2] if found else None
+
+
+def _architecture() -> str:
+    return _run(["dpkg", "--print-architecture"], "dpkg is missing: the lab needs a Debian host").strip()
 
 
 def _build(home: Path, progress: Progress) -> AsteriskRoot:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import TextIO
+from typing import IO
 from uuid import uuid4
 
 from dialer.clock import from_epoch
@@ -75,7 +75,7 @@ def truth_of(messages: Iterable[SipMessage], notes: Iterable[str], trunks: dict[
     return [call.row() for call in calls.values()]
 
 
-def write_truth_csv(rows: Sequence[TruthRow], file: TextIO) -> None:
+def write_truth_csv(rows: Sequence[TruthRow], file: IO[str]) -> None:
     """RFC 4180; times are ISO 8601 in UTC with microseconds, keys `5@time;…`."""
     writer = csv.writer(file)
     writer.writerow([column.name for column in fields(TruthRow)])

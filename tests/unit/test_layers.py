@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SIBLINGS = ("agi", "dialplan", "etl", "sounds")
 STOREYS = {
-    0: ("errors", "clock", "phone", "settings", "names", "tokens", "node_files"),
+    0: ("errors", "clock", "phone", "settings", "names", "tokens", "node_files", "log"),
     1: ("campaign", "contacts", "calls", "pacing", "waves"),
     2: ("storage", "ami"),
     3: ("engine",),
-    4: ("lab", "monitoring", "run", "commands"),
+    4: ("lab", "monitoring", "run", "run_command", "commands"),
 }
 STOREY_OF = {name: storey for storey, found in STOREYS.items() for name in found}
 MAY_IMPORT = {

@@ -1,4 +1,4 @@
-"""Log lines of the workers: one JSON object a line on stderr, with at, level and event; numbers masked."""
+"""Log lines of every process: one JSON object a line, with at, level and event; telephone numbers masked."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import logging
 import re
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from dialer import phone
 from dialer.clock import Clock, from_epoch
+from dialer.errors import DialerError
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -35,9 +37,25 @@ class JsonLines(logging.Formatter):
 
 def set_up() -> None:
     """Sends every log line of this process to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    _use(logging.StreamHandler(sys.stderr))
+
+
+def to_file(path: Path) -> None:
+    """Appends every log line of this process to a file; the terminal belongs to the progress."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _use(logging.FileHandler(path, encoding="utf-8"))
+    except OSError as error:
+        raise DialerError(
+            f"the log {path} cannot be written: {error.strerror}. Correct `state_dir` in the settings, or its owner."
+        ) from error
+
+
+def _use(handler: logging.Handler) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # It logs every tick.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 class Sparse:

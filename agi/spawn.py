@@ -1,0 +1,56 @@
+"""Starts FastAGI workers beside a run when none answer, and ends them after it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+
+from agi.handshake import Listener, check
+from dialer.clock import monotonic
+from dialer.errors import WorkersAway
+from dialer.settings import Settings
+
+READY_S = 20.0
+LOOK_EVERY_S = 0.05
+
+
+@contextmanager
+def workers(settings: Settings, settings_file: Path) -> Iterator[None]:
+    """Workers answer while this is open: those that run already, else some of our own.
+
+    Our own are a process group of their own, so that Ctrl-C at the terminal does not cut live dialogues; at the end
+    they finish theirs and go. Raises WorkersAway when another program holds the port.
+    """
+    found = check(settings)
+    if found is Listener.OK:
+        yield
+        return
+    if found is Listener.FOREIGN:
+        raise WorkersAway(
+            f"another program listens on {settings.agi.host}:{settings.agi.port}: not dialer's workers, or those of "
+            "another version or database. Stop it, or choose another agi.port in the settings."
+        )
+    log_file = settings.state_dir / "logs" / "agi.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "cli", "agi", "serve", "--settings", str(settings_file.resolve())]
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )  # fmt: skip
+    try:
+        _wait_until_ready(process, settings, log_file)
+        yield
+    finally:
+        process.terminate()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], settings: Settings, log_file: Path) -> None:
+    deadline = monotonic() + READY_S
+    while check(settings) is not Listener.OK:
+        if process.poll() is not None or monotonic() > deadline:
+            raise WorkersAway(f"the FastAGI workers did not start. Their log says why: {log_file}")
+        sleep(LOOK_EVERY_S)

@@ -1,0 +1,159 @@
+"""`dialer run`: from a campaign file to its last verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from dialer import log
+from dialer import settings as settings_module
+from dialer.campaign.calendar import open_intervals
+from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
+from dialer.clock import monotonic, utc_now
+from dialer.contacts.ingest import Accepted
+from dialer.errors import InvalidInput
+from dialer.monitoring import terminal
+from dialer.run import Overrides, check_trunk, run_campaign, running
+from dialer.settings import Settings
+from dialer.storage import campaigns, migrate
+from dialer.storage.prepare import prepare, read_people
+from dialer.storage.session import plain_errors, sync_engine
+
+STOPPED = 130
+"""Exit code of a run that was stopped with people left to call, as shells say it for Ctrl-C."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siblings:
+    """What a run needs of the packages that dialer does not import."""
+
+    build_prompts: Callable[[LoadedCampaign, Settings, Callable[[int, int], None]], object]
+    workers: Callable[[Settings, Path], AbstractContextManager[None]]
+    workers_answer: Callable[[Settings], bool]
+
+
+def run_command(siblings: Siblings) -> click.Command:
+    """The command, with its siblings wired in."""
+
+    @click.command()
+    @click.argument("file", type=click.Path(path_type=Path))
+    @click.option("--settings", "settings_path", type=click.Path(path_type=Path), help="The machine's settings file.")
+    @click.option(
+        "--max-concurrent", type=click.IntRange(1, 10_000), help="The most calls at once, instead of the file's."
+    )
+    @click.option(
+        "--calls-per-second", type=click.FloatRange(0, 500, min_open=True), help="The rate, instead of the file's."
+    )
+    @click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; call nobody.")
+    @click.option("--json", "as_json", is_flag=True, help="Progress on stderr and the summary on stdout as JSON.")
+    def run(
+        file: Path,
+        settings_path: Path | None,
+        max_concurrent: int | None,
+        calls_per_second: float | None,
+        dry_run: bool,
+        as_json: bool,
+    ) -> None:
+        """Run a campaign: import its contacts, call them, retry in waves until nobody is left.
+
+        Running it again goes on where it stopped; nobody is called twice for it. Ctrl-C drains: no new calls, live
+        ones end as they would; the exit code is then 130. A second Ctrl-C leaves at once.
+
+        \b
+        Examples:
+          dialer run campaign.yaml --dry-run
+          dialer run campaign.yaml --max-concurrent 50 --calls-per-second 5
+        """
+        settings_file = settings_module.find_file(settings_path)
+        settings = settings_module.load(settings_file)
+        loaded = load_campaign(file)
+        problems = check_against(loaded, settings)
+        if problems:
+            raise InvalidInput(f"{file} does not fit this machine's settings; nothing was started", problems)
+        check_trunk(settings, loaded.campaign)
+        overrides = Overrides(max_concurrent=max_concurrent, calls_per_second=calls_per_second)
+        if dry_run:
+            _say_what_would_be_done(loaded, overrides)
+            return
+        log.to_file(settings.state_dir / "logs" / "dialer.log")
+        sys.exit(_run(siblings, settings, settings_file, loaded, overrides, as_json=as_json))
+
+    return run
+
+
+def _run(
+    siblings: Siblings,
+    settings: Settings,
+    settings_file: Path,
+    loaded: LoadedCampaign,
+    overrides: Overrides,
+    *,
+    as_json: bool,
+) -> int:
+    view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
+    engine = sync_engine(settings)
+    try:
+        migrate.require_current(engine)
+        prepared = prepare(engine, loaded, utc_now(), view.note, settings.state_dir / "rejects")
+        siblings.build_prompts(loaded, settings, lambda done, of: view.note(f"prompts: {done} of {of} made"))
+
+        async def workers_answer() -> bool:
+            return await asyncio.to_thread(siblings.workers_answer, settings)
+
+        async def refresh_calendar() -> None:
+            def refresh() -> None:
+                with plain_errors(), engine.begin() as connection:
+                    campaigns.refresh_calendar(connection, prepared.campaign_id, utc_now())
+
+            await asyncio.to_thread(refresh)
+
+        campaign = running(loaded.campaign, prepared.campaign_id, overrides)
+        with siblings.workers(settings, settings_file):
+            progress, drained = asyncio.run(run_campaign(settings, campaign, view, workers_answer, refresh_calendar))
+    finally:
+        view.close()
+        engine.dispose()
+    logging.getLogger(__name__).info("run ended", extra={"event": "run.ended", "campaign": campaign.name})
+    if as_json:
+        click.echo(json.dumps({"summary": terminal.as_data(progress)}))
+    else:
+        Console(file=sys.stdout).print(terminal.summary(progress, drained=drained))
+    return STOPPED if drained and progress.due else 0
+
+
+def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides) -> None:
+    campaign = running(loaded.campaign, 0, overrides)
+    people = numbers = rejected = callable_now = 0
+    now = utc_now()
+    open_by_zones: dict[str, bool] = {}
+    for row in read_people(loaded):
+        if not isinstance(row, Accepted):
+            rejected += 1
+            continue
+        people += 1
+        numbers += len(row.numbers)
+        if row.zones not in open_by_zones:
+            zones = campaigns.split_zones(row.zones)
+            intervals = open_intervals(loaded.campaign.calling.window, zones, now)
+            open_by_zones[row.zones] = any(one.opens_at <= now < one.closes_at for one in intervals)
+        callable_now += open_by_zones[row.zones]
+    first_wave_s = people / campaign.calls_per_second
+    click.echo(
+        f"{campaign.name}: would call {people} people at {numbers} numbers through {campaign.trunk}, "
+        f"showing {campaign.caller_id}\n"
+        f"  rejected rows: {rejected}\n"
+        f"  inside their window now: {callable_now}\n"
+        f"  at most {campaign.max_concurrent} calls at once and {campaign.calls_per_second:g} new ones a second; "
+        f"the first wave takes at least {first_wave_s:.0f} s\n"
+        f"  flow: {', '.join(loaded.campaign.flow)}\n"
+        "Nothing was stored and nobody was called."
+    )

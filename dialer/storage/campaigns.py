@@ -1,0 +1,146 @@
+"""Campaigns, their accepted revisions, and the calendar that a claim checks before every call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from dialer.campaign.calendar import open_intervals
+from dialer.campaign.load import LoadedCampaign
+from dialer.campaign.model import Campaign
+from dialer.errors import InvalidInput
+from dialer.storage.tables import campaign, contact, open_interval, revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """A campaign in the database and its current revision; `created` says whether the revision is new."""
+
+    campaign_id: int
+    revision_id: int
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCampaign:
+    """A campaign as the database holds it."""
+
+    campaign_id: int
+    tenant_id: str
+    name: str
+    revision_id: int
+    revision_number: int
+    document: dict[str, Any]
+    base_dir: str
+
+
+def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> Registered:
+    """Makes the file the campaign's current revision; nothing changes when it is already.
+
+    Raises InvalidInput when another tenant has a campaign of that name: every command finds campaigns by name alone.
+    """
+    name, tenant = loaded.campaign.campaign, loaded.campaign.tenant
+    connection.execute(
+        upsert(campaign).values(tenant_id=tenant, name=name, created_at=now).on_conflict_do_nothing()
+    )  # fmt: skip
+    # Two registrations of one campaign wait for each other here, so that revisions are numbered without a gap.
+    # NO KEY UPDATE lets a running engine go on writing attempts, whose foreign keys lock the row FOR KEY SHARE.
+    row = connection.execute(
+        select(campaign.c.id, campaign.c.tenant_id).where(campaign.c.name == name).with_for_update(key_share=True)
+    ).one()
+    if row.tenant_id != tenant:
+        raise InvalidInput(
+            f"there is a campaign {name!r} already, of tenant {row.tenant_id!r}. Choose another name in `campaign:`."
+        )
+    last = connection.execute(
+        select(revision.c.id, revision.c.number, revision.c.sha256, revision.c.base_dir)
+        .where(revision.c.campaign_id == row.id)
+        .order_by(revision.c.number.desc())
+        .limit(1)
+    ).first()
+    # Prompts and contacts are found from the folder, so the same file elsewhere is another revision.
+    if last is not None and (last.sha256, last.base_dir) == (loaded.sha256, str(loaded.base_dir)):
+        return Registered(campaign_id=row.id, revision_id=last.id, created=False)
+    revision_id = connection.execute(
+        insert(revision)
+        .values(
+            campaign_id=row.id,
+            number=last.number + 1 if last is not None else 1,
+            sha256=loaded.sha256,
+            document=loaded.document,
+            base_dir=str(loaded.base_dir),
+            accepted_at=now,
+        )
+        .returning(revision.c.id)
+    ).scalar_one()
+    connection.execute(update(campaign).where(campaign.c.id == row.id).values(revision_id=revision_id))
+    return Registered(campaign_id=row.id, revision_id=revision_id, created=True)
+
+
+def by_name(connection: Connection, name: str) -> StoredCampaign | None:
+    """The campaign of that name with its current revision; None when there is none."""
+    row = connection.execute(_stored().where(campaign.c.name == name)).first()
+    return StoredCampaign(**row._mapping) if row is not None else None
+
+
+def names(connection: Connection) -> list[str]:
+    """Every campaign, in the order of the alphabet."""
+    return list(connection.execute(select(campaign.c.name).order_by(campaign.c.name)).scalars())
+
+
+def require(connection: Connection, name: str) -> StoredCampaign:
+    """The campaign of that name. Raises InvalidInput that lists the known ones."""
+    found = by_name(connection, name)
+    if found is None:
+        known = ", ".join(names(connection)) or "none yet; `dialer contacts import FILE` registers one"
+        raise InvalidInput(f"there is no campaign {name!r}. Known are: {known}.")
+    return found
+
+
+def refresh_calendar(connection: Connection, campaign_id: int, now: datetime) -> None:
+    """Writes when the current revision may call each set of zones among its contacts, 14 days ahead.
+
+    Called after an import and daily; running it again changes nothing. Rows of the past go: nothing reads them.
+    """
+    # Refreshes of one campaign wait for each other; else both would insert the same rows.
+    stored = connection.execute(
+        _stored().where(campaign.c.id == campaign_id).with_for_update(of=campaign, key_share=True)
+    ).one()
+    window = Campaign.model_validate(stored.document).calling.window
+    zone_sets = connection.execute(
+        select(contact.c.zones).distinct().where(contact.c.campaign_id == campaign_id).order_by(contact.c.zones)
+    ).scalars()
+    rows = [
+        {"revision_id": stored.revision_id, "zones": zones, "opens_at": at.opens_at, "closes_at": at.closes_at}
+        for zones in zone_sets
+        for at in open_intervals(window, split_zones(zones), now)
+    ]
+    connection.execute(delete(open_interval).where(open_interval.c.revision_id == stored.revision_id))
+    for batch in _batches(rows, 1000):
+        connection.execute(insert(open_interval), batch)
+
+
+def split_zones(zones: str) -> tuple[str, ...]:
+    """A contact's set of time zones from its stored text."""
+    return tuple(zone for zone in zones.split(",") if zone)
+
+
+def _stored() -> Any:
+    return select(
+        campaign.c.id.label("campaign_id"),
+        campaign.c.tenant_id,
+        campaign.c.name,
+        campaign.c.revision_id,
+        revision.c.number.label("revision_number"),
+        revision.c.document,
+        revision.c.base_dir,
+    ).join(revision, revision.c.id == campaign.c.revision_id)
+
+
+def _batches(rows: list[dict[str, Any]], size: int) -> Iterable[list[dict[str, Any]]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
