@@ -1,0 +1,108 @@
+"""A campaign file becomes a numbered revision, and a calendar that says when its people may be called."""
+
+from datetime import UTC, datetime, timedelta
+from textwrap import dedent
+
+import pytest
+
+from dialer.campaign.load import load_campaign
+from dialer.campaign.model import Campaign
+from dialer.errors import InvalidInput
+from dialer.storage import campaigns
+from dialer.storage.prepare import prepare
+
+MONDAY = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
+CAMPAIGN = dedent(
+    """\
+    campaign: health-check
+    contacts: {from: people.csv, numbers: [mobile], time_zone: tz}
+    calling: {window: {mon-fri: "09:00-17:00"}}
+    capacity: {max_concurrent: 10, calls_per_second: 5, trunks: [carrier-a], caller_id: "+48221234567"}
+    flow: {zebra: {say: "One."}, a: {say: "Two."}}
+    """
+)
+
+
+@pytest.fixture
+def prepared(database, tmp_path):
+    """Registers a file as the campaign, with one person in Warsaw and one in New York, and one nowhere."""
+    (tmp_path / "people.csv").write_text(
+        "mobile,tz\n+48501100101,\n+12125550123,America/New_York\n+870773111632,\n", encoding="utf-8"
+    )
+
+    def run(content: str = CAMPAIGN, now: datetime = MONDAY):
+        path = tmp_path / "campaign.yaml"
+        path.write_text(content, encoding="utf-8")
+        return prepare(database.engine, load_campaign(path), now)
+
+    return run
+
+
+def test_a_changed_file_is_the_next_revision_and_an_unchanged_one_is_not(database, prepared):
+    first = prepared()
+    assert prepared().revision_id == first.revision_id
+    changed = prepared(CAMPAIGN + "title: Another\n")
+    assert changed.campaign_id == first.campaign_id
+    assert changed.revision_id != first.revision_id
+    assert database.rows("select number from revision order by id") == [(1,), (2,)]
+    assert database.rows("select revision_id from campaign") == [(changed.revision_id,)]
+    assert prepared().revision_id not in (first.revision_id, changed.revision_id), "back to the first text: a third one"
+
+
+def test_the_stored_document_is_the_same_campaign_in_the_same_order(database, prepared, tmp_path):
+    prepared()
+    with database.engine.connect() as connection:
+        stored = campaigns.by_name(connection, "health-check")
+    assert stored is not None
+    again = Campaign.model_validate(stored.document)
+    assert again == load_campaign(tmp_path / "campaign.yaml").campaign
+    assert list(again.flow) == ["zebra", "a"]
+
+
+def test_a_name_belongs_to_one_tenant(prepared):
+    prepared()
+    with pytest.raises(InvalidInput, match="tenant 'default'"):
+        prepared(CAMPAIGN + "tenant: north\n")
+
+
+def test_an_unknown_campaign_is_told_with_the_known_ones(database, prepared):
+    prepared()
+    with database.engine.connect() as connection, pytest.raises(InvalidInput, match="Known are: health-check"):
+        campaigns.require(connection, "helth-check")
+
+
+def test_the_calendar_knows_each_set_of_zones_and_no_unknown_one(database, prepared):
+    prepared()
+    first_days = (
+        "select zones, min(opens_at), min(closes_at), count(*) from open_interval group by zones order by zones"
+    )
+    assert database.rows(first_days) == [
+        ("America/New_York", MONDAY + timedelta(hours=14), MONDAY + timedelta(hours=22), 10),
+        ("Europe/Warsaw", MONDAY + timedelta(hours=8), MONDAY + timedelta(hours=16), 10),
+    ]
+
+
+def test_refreshing_the_calendar_is_repeatable_and_moves_on(database, prepared):
+    done = prepared()
+    rows = "select zones, opens_at, closes_at from open_interval order by 1, 2"
+    before = database.rows(rows)
+    with database.engine.begin() as connection:
+        campaigns.refresh_calendar(connection, done.campaign_id, MONDAY)
+    assert database.rows(rows) == before
+    with database.engine.begin() as connection:
+        campaigns.refresh_calendar(connection, done.campaign_id, MONDAY + timedelta(days=7, hours=10))
+    after = database.rows(rows)
+    now = MONDAY + timedelta(days=7, hours=10)
+    assert min(row[1] for row in after) == now, "what is open now starts now, and the past is gone"
+    assert max(row[2] for row in after) == now + timedelta(days=14)
+
+
+def test_another_window_leaves_no_open_hour_of_the_old_one(database, prepared):
+    prepared()
+    done = prepared(CAMPAIGN.replace("09:00-17:00", "10:00-11:00"))
+    opens = database.rows(
+        "select distinct extract(hour from opens_at at time zone 'Europe/Warsaw')::int "
+        "from open_interval where revision_id = :id and zones = 'Europe/Warsaw'",
+        id=done.revision_id,
+    )
+    assert opens == [(10,)]

@@ -1,0 +1,169 @@
+"""A campaign's people come in as they stand in the CSV; what cannot be called is told, and nothing comes in twice."""
+
+import csv
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from dialer.campaign.load import load_campaign
+from dialer.errors import InvalidInput
+from dialer.storage import campaigns, contacts
+from dialer.storage.prepare import prepare
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+CAMPAIGN = dedent(
+    """\
+    campaign: health-check
+    contacts: {from: people.csv, person: id, numbers: [mobile, home], region: PL, language: lang, fields: [name]}
+    calling: {window: any}
+    capacity: {max_concurrent: 10, calls_per_second: 5, trunks: [carrier-a], caller_id: "+48221234567"}
+    flow: {hello: {say: "Hello."}}
+    """
+)
+HEADER = "id,mobile,home,lang,name\n"
+
+
+@pytest.fixture
+def imported(database, tmp_path):
+    """Imports a CSV into the campaign and returns the summary."""
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN, encoding="utf-8")
+
+    def run(people: str | bytes, now: datetime = NOW):
+        content = people if isinstance(people, bytes) else people.encode()
+        (tmp_path / "people.csv").write_bytes(content)
+        return prepare(database.engine, load_campaign(path), now, rejects_dir=tmp_path / "rejects").import_summary
+
+    return run
+
+
+def rejects(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def peak_kib(reset: bool = False) -> int:
+    """The most memory that this process held since the last reset (proc(5): clear_refs, VmHWM)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def test_people_come_in_due_at_their_first_number(database, imported):
+    summary = imported(HEADER + "1,501 100 101,22 621 00 01,pl,Jan\n2,,+48501100102,,Ewa\n")
+    assert str(summary).endswith("people.csv: 2 new contacts")
+    assert database.rows(
+        "select person_key, numbers, zones, language, next_number, next_attempt_at, fields, attempts, wave "
+        "from contact join person on person.id = person_id order by contact.id"
+    ) == [
+        ("1", ["+48501100101", "+48226210001"], "Europe/Warsaw", "pl", "+48501100101", NOW, {"name": "Jan"}, 0, 1),
+        ("2", ["+48501100102"], "Europe/Warsaw", None, "+48501100102", NOW, {"name": "Ewa"}, 0, 1),
+    ]  # fmt: skip
+
+
+def test_the_same_file_again_changes_nothing_and_says_so(database, imported, tmp_path):
+    people = HEADER + "1,501100101,,pl,Jan\nx,letters,,pl,Bad\n"
+    assert not imported(people).unchanged
+    before = database.rows("select * from contact"), database.rows("select * from revision")
+    (tmp_path / "people.csv.rejects.csv").unlink()
+    again = imported(people, NOW + timedelta(days=1))
+    assert again.unchanged
+    assert "nothing changed" in str(again)
+    assert (database.rows("select * from contact"), database.rows("select * from revision")) == before
+    assert not (tmp_path / "people.csv.rejects.csv").exists()
+
+
+def test_a_longer_file_adds_who_is_new_and_leaves_the_others_alone(database, imported):
+    imported(HEADER + "1,501100101,,pl,Jan\n")
+    summary = imported(HEADER + "1,501100999,,en,Changed\n2,501100102,,pl,Ewa\n", NOW + timedelta(days=1))
+    assert (summary.counts.accepted, summary.counts.duplicates, summary.counts.rejected) == (1, 1, 0)
+    assert database.rows("select numbers, fields from contact order by id") == [
+        (["+48501100101"], {"name": "Jan"}),
+        (["+48501100102"], {"name": "Ewa"}),
+    ]
+
+
+def test_bad_rows_are_listed_with_line_and_reason_and_good_ones_come_in(database, imported, tmp_path):
+    summary = imported(
+        b"\xef\xbb\xbf" + HEADER.encode() + b"1,501100101,,pl,Jan\n2,abc,,pl,Letters\n3,701100103,,pl,Premium\n"
+        b'1,501100104,,pl,"Again"\n4,501100105,12,pl,OneBad\n5,5011\x0000106,,pl,Nul\n6,501100107,,pl,\xff\n7,501100108\n'
+    )
+    assert (summary.counts.accepted, summary.counts.rejected, summary.counts.left_out) == (2, 6, 1)
+    assert summary.rejects_file == tmp_path / "people.csv.rejects.csv"
+    assert rejects(summary.rejects_file) == [
+        ["line", "reason", "detail", "number"],
+        ["3", "not_a_number", "mobile: not_a_number, home: no_number", "***"],
+        ["4", "costly_number", "mobile: costly_number, home: no_number", "701100***"],
+        ["5", "duplicate_person", "the same person as in line 2", ""],
+        ["6", "number_left_out", "home: invalid_number", "***"],
+        ["7", "nul_byte", "the row holds a NUL byte", "5011 00***"],
+        ["8", "not_utf8", "the row is not UTF-8 text", "501100***"],
+        ["9", "wrong_number_of_cells", "2 cells; the header has 5", "501100***"],
+    ]
+    assert database.rows("select accepted, rejected from contact_import") == [(2, 6)]
+
+
+def test_rejects_go_to_the_state_directory_when_the_folder_cannot_be_written(database, tmp_path):
+    people = tmp_path / "real.csv"
+    people.write_text(HEADER + "1,501100101,,pl,Jan\n2,abc,,pl,Bad\n", encoding="utf-8")
+    path = tmp_path / "campaign.yaml"
+    with people.open(encoding="utf-8") as file:
+        # A folder in which not even root can make a file.
+        path.write_text(CAMPAIGN.replace("people.csv", f"/proc/self/fd/{file.fileno()}"), encoding="utf-8")
+        summary = prepare(database.engine, load_campaign(path), NOW, rejects_dir=tmp_path / "rejects").import_summary
+    assert summary.rejects_file is not None
+    assert summary.rejects_file.parent == tmp_path / "rejects"
+    assert len(rejects(summary.rejects_file)) == 2
+
+
+@pytest.mark.parametrize("rows", ["", "1,abc,,pl,Jan\n2,,,pl,Ewa\n"])
+def test_a_file_without_a_good_row_is_refused_and_leaves_nothing(database, imported, rows):
+    with pytest.raises(InvalidInput, match="nobody") as caught:
+        imported(HEADER + rows)
+    assert [problem.code for problem in caught.value.problems] == ["nobody-to-call"]
+    assert database.rows("select name from campaign") == []
+
+
+def test_fields_are_kept_as_they_are(database, imported):
+    texts = [
+        'say "hi", you',
+        "two\r\nlines",
+        "${SHELL(id)}",
+        "x" * 10_000,
+        "zażółć",
+        "مرحبا",
+        "😀",
+        "\\N",
+        "\t",
+        ";",
+        "'; --",
+    ]
+    quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
+    rows = [f"{n},5011001{n:02},,pl,{text}\r\n" for n, text in enumerate(quoted)]
+    imported(HEADER.replace("\n", "\r\n") + "".join(rows))
+    assert [row[0] for row in database.rows("select fields->>'name' from contact order by id")] == texts
+
+
+def test_two_campaigns_share_a_person(database, imported, tmp_path):
+    imported(HEADER + "1,501100101,,pl,Jan\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(CAMPAIGN.replace("health-check", "other"), encoding="utf-8")
+    prepare(database.engine, load_campaign(other), NOW)
+    assert database.rows("select count(*), count(distinct person_id) from contact") == [(2, 1)]
+
+
+def test_a_hundred_thousand_rows_take_neither_a_minute_nor_the_memory(database, imported):
+    content = HEADER + "".join(f"{n},+48501{n:06},,pl,Name {n}\n" for n in range(100_000))
+    imported(HEADER + "0,+48501000000,,pl,First\n")
+    before = peak_kib(reset=True)
+    started = datetime.now(UTC)
+    summary = imported(content)
+    assert summary.counts.accepted == 99_999
+    assert (datetime.now(UTC) - started) < timedelta(seconds=40)
+    assert peak_kib() - before < 20_000, "a list of the rows would take 80,000"
+    with database.engine.connect() as connection:
+        stored = campaigns.require(connection, "health-check")
+        assert sum(1 for _ in contacts.listed(connection, stored.campaign_id)) == 100_000
