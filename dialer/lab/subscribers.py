@@ -131,7 +131,8 @@ class _Table:
             self._problem(
                 line, "number", "bad-number", f"{number!r} is not an E.164 number", "write it as +48501234567"
             )
-        if nth != "*" and not re.fullmatch(r"[1-9]\d{0,3}", nth):
+        nth_is_known = nth == "*" or bool(re.fullmatch(r"[1-9]\d{0,3}", nth))
+        if not nth_is_known:
             fix = "write 1, 2, … for that call only, or * for every other"
             self._problem(line, "nth_invite", "bad-nth-invite", f"{nth!r} is not the count of a call", fix)
         if nth in self._rows[number]:
@@ -147,7 +148,7 @@ class _Table:
             self._problem(
                 line, "", "too-many-columns", "the line has more than four columns", "remove what is too much"
             )
-        self._rows[number][nth] = (line, Act(behaviour=name, args=args))
+        self._rows[number][nth if nth_is_known else "*"] = (line, Act(behaviour=name, args=args))
 
     def subscribers(self) -> list[Subscriber]:
         return [self._subscriber(number, rows) for number, rows in self._rows.items()]
