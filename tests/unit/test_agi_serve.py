@@ -1,0 +1,169 @@
+"""`dialer agi serve` as processes: it starts, survives the death and the silence of a worker, and stops cleanly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agi.handshake import Listener, check
+from dialer.settings import Settings, load
+
+START_S = 30.0
+
+
+class Serve:
+    """A running `dialer agi serve` and the log lines that it wrote."""
+
+    def __init__(self, settings_file: Path) -> None:
+        self.settings_file = settings_file
+        self.lines: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from agi.commands import agi; agi()", "serve", "--settings", str(settings_file)],
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(json.loads(line))
+                self._news.notify_all()
+
+    def wait(self, event: str, count: int = 1, within_s: float = START_S) -> list[dict[str, Any]]:
+        """The first `count` lines of an event, as soon as they are there."""
+        deadline = time.monotonic() + within_s
+        with self._news:
+            while len(found := [line for line in self.lines if line["event"] == event]) < count:
+                if not self._news.wait(deadline - time.monotonic()):
+                    raise AssertionError(f"no {event} in {self.lines}")
+        return found[:count]
+
+    def end(self) -> None:
+        """Leaves no process behind."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(START_S)
+        self._reader.join(START_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    (tmp_path / "key").write_text("k" * 64)
+    (tmp_path / "ami").write_text("s" * 32)
+    file = tmp_path / "dialer.yaml"
+    file.write_text(
+        "database: postgresql:///none\nmac_key_file: key\n"
+        f"agi: {{port: {free_port()}, workers: 2}}\n"
+        "nodes: [{name: n, ami: {secret_file: ami}}]\n"
+        "trunks: [{name: a, node: n, host: 127.0.0.1}]\n"
+    )
+    return file
+
+
+@pytest.fixture
+def settings(settings_file: Path) -> Settings:
+    return load(settings_file, {})
+
+
+@pytest.fixture
+def serve(settings_file: Path) -> Iterator[Serve]:
+    running = Serve(settings_file)
+    yield running
+    running.end()
+
+
+def gone(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process that is not our child ends in time."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_it_serves_and_stops_on_a_signal(serve: Serve, settings: Settings) -> None:
+    serve.wait("worker_ready", 2)
+    assert check(settings) is Listener.OK
+    serve.process.send_signal(signal.SIGINT)
+    assert serve.process.wait(START_S) == 0
+    assert check(settings) is Listener.ABSENT
+    assert [line["code"] for line in serve.wait("worker_ended", 2)] == [0, 0]
+
+
+def test_a_dead_worker_is_replaced(serve: Serve, settings: Settings) -> None:
+    serve.wait("worker_ready", 2)
+    os.kill(serve.wait("worker_started")[0]["pid"], signal.SIGKILL)
+    serve.wait("worker_ready", 3)
+    assert check(settings) is Listener.OK
+
+
+def test_a_silent_worker_is_killed_and_replaced(serve: Serve) -> None:
+    serve.wait("worker_ready", 2)
+    stalled = serve.wait("worker_started")[0]["pid"]
+    os.kill(stalled, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    assert serve.wait("worker_silent", within_s=10)[0]["pid"] == stalled
+    assert time.monotonic() - stopped_at < 6
+    serve.wait("worker_ready", 3)
+    assert gone(stalled)
+
+
+def test_no_worker_outlives_its_parent(serve: Serve, settings: Settings) -> None:
+    serve.wait("worker_ready", 2)
+    workers = [line["pid"] for line in serve.wait("worker_started", 2)]
+    serve.process.kill()
+    serve.process.wait()
+    assert all(gone(pid) for pid in workers)
+    assert check(settings) is Listener.ABSENT
+
+
+def test_a_taken_port_is_one_clear_sentence(settings_file: Path, settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", settings.agi.port)):
+        done = subprocess.run(
+            [sys.executable, "cli.py", "agi", "serve", "--settings", str(settings_file)],
+            capture_output=True, text=True, timeout=START_S, cwd=Path(__file__).parents[2], check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: 127.0.0.1:{settings.agi.port} is in use by another program.")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_another_program_on_the_port_is_foreign(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", settings.agi.port)) as other:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"220 mail.example.org ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert check(settings) is Listener.FOREIGN
+        thread.join()
