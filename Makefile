@@ -1,0 +1,26 @@
+# The commands of the README. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+python := .venv/bin/python
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: ## Install what is missing: system packages, .venv, the lab's Asterisk
+	@.ci/setup
+
+demo: setup ## Run the example campaign: real calls on this machine, reports in var/demo
+	@.ci/demo
+
+test: setup ## Run the whole test suite; ARGS="-k name" for a part
+	@$(python) -m pytest $(ARGS)
+
+lint: setup ## Check style and types
+	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy
+
+bench: setup ## Measure against the bare loop; NAME=ivr_full or ivr_60 for one
+	@$(python) -m bench $(NAME)
+
+clean: ## End every lab of this clone and remove what was built, but not the cache
+	@for lab in var/lab/*/; do [ ! -d "$$lab" ] || .venv/bin/dialer lab down --name "$$(basename "$$lab")"; done
+	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
