@@ -79,8 +79,11 @@ def places(name: str, base: Path = DEFAULT_BASE) -> Places:
     runtime = Path(tempfile.gettempdir()).resolve() / f"dialer-lab-{os.getuid()}-{digest}"
     pointer = home / "runtime"
     if pointer.is_file():
-        # It was made under another $TMPDIR, perhaps.
-        runtime = Path(pointer.read_text(encoding="utf-8").strip())
+        # It was made under another $TMPDIR, perhaps; but `down` removes it, so it must be a directory of this lab.
+        pointed = Path(pointer.read_text(encoding="utf-8").strip())
+        if pointed.name != runtime.name:
+            raise LabError(f"{pointer} names {pointed}, which is no directory of this lab. Remove {pointer}.")
+        runtime = pointed
     return Places(name=name, home=home, runtime=runtime)
 
 

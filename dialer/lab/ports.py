@@ -25,10 +25,10 @@ def machine_lock() -> Iterator[None]:
     """One lab of this machine at a time starts or ends, so that no two see the same port free."""
     path = Path(tempfile.gettempdir()) / "dialer-lab.lock"
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         # Reading is enough for flock, so that other users' labs can lock the same file.
-        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

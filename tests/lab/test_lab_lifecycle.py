@@ -99,6 +99,17 @@ def test_a_lab_that_is_not_up_is_named(tmp_path: Path) -> None:
         find("none", base=tmp_path)
 
 
+def test_down_removes_no_directory_but_the_labs_own(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    where = places("led-astray", tmp_path)
+    where.home.mkdir(parents=True)
+    where.pointer.write_text(str(precious), encoding="utf-8")
+    with pytest.raises(LabError, match="no directory of this lab"):
+        down("led-astray", base=tmp_path)
+    assert precious.is_dir()
+
+
 def test_names_that_cannot_be_paths(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         places("../x", tmp_path)
