@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SILENT_S = 3.0
 START_S = 20.0
 """Until its first heartbeat a worker imports and connects, on a busy machine slowly."""
+EXIT_S = 0.5
+"""Between the end of its heartbeats and its exit."""
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 30.0
 """A worker that lived this long may be restarted at once."""
@@ -109,9 +111,7 @@ class Supervisor:
             await self._watch(process.pid, reading)
         finally:
             os.close(reading)
-            if process.returncode is None:
-                process.kill()
-            code = await process.wait()
+            code = await _ended(process)
             del self._processes[index]
         log.info("worker_ended", extra={"worker": index, "pid": process.pid, "code": code})
 
@@ -138,6 +138,17 @@ class Supervisor:
                         return
         finally:
             loop.remove_reader(reading)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """The exit code; a process that is not on its way out is killed."""
+    try:
+        return await asyncio.wait_for(process.wait(), EXIT_S)
+    except TimeoutError:
+        # Not process.kill(): Popen reaps a process that just ended, and asyncio then never learns its exit code.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        return await process.wait()
 
 
 def _with_this_package() -> str:
