@@ -28,6 +28,7 @@ from dialer.storage import campaigns, migrate
 from dialer.storage.prepare import prepare, read_people
 from dialer.storage.session import plain_errors, sync_engine
 
+SAY_EVERY_S = 2.0
 STOPPED = 130
 """Exit code of a run that was stopped with people left to call, as shells say it for Ctrl-C."""
 
@@ -104,7 +105,7 @@ def _run(
     try:
         migrate.require_current(engine)
         prepared = prepare(engine, loaded, utc_now(), view.note, settings.state_dir / "rejects")
-        siblings.build_prompts(loaded, settings, lambda done, of: view.note(f"prompts: {done} of {of} made"))
+        siblings.build_prompts(loaded, settings, _prompt_progress(view))
 
         async def workers_answer() -> bool:
             return await asyncio.to_thread(siblings.workers_answer, settings)
@@ -128,6 +129,17 @@ def _run(
     else:
         Console(file=sys.stdout).print(terminal.summary(progress, drained=drained))
     return STOPPED if drained and progress.due else 0
+
+
+def _prompt_progress(view: terminal.View) -> Callable[[int, int], None]:
+    said_at = [monotonic()]
+
+    def made(done: int, of: int) -> None:
+        if done == of or monotonic() - said_at[0] >= SAY_EVERY_S:
+            said_at[0] = monotonic()
+            view.note(f"prompts: {done} of {of} made")
+
+    return made
 
 
 def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides) -> None:

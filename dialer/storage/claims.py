@@ -43,11 +43,11 @@ with due as (
   on conflict do nothing
   returning id, contact_id, number, wave, submitting_at
 ), taken as (
-  update contact c set next_attempt_at = null, next_number = null
+  update contact c set next_attempt_at = null, next_number = null, dials = c.dials + 1
   from placed where c.id = placed.contact_id
-  returning c.id, c.numbers, c.attempts
+  returning c.id, c.numbers, c.attempts, c.dials
 )
-select p.id, p.contact_id, p.number, p.wave, p.submitting_at, t.numbers, t.attempts
+select p.id, p.contact_id, p.number, p.wave, p.submitting_at, t.numbers, t.attempts, t.dials
 from placed p join taken t on t.id = p.contact_id
 order by p.contact_id
 """)
@@ -80,7 +80,7 @@ async def claim(
                 },
             )
         ).all()
-        histories = await history(connection, [row.contact_id for row in rows if row.wave > 1 or row.attempts])
+        histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
         claims = [
             Claim(
                 attempt=Attempt(

@@ -122,6 +122,7 @@ contact = Table(
     Column("language", Text, nullable=True),
     Column("fields", JSONB, nullable=False),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("dials", SmallInteger, nullable=False, server_default=text("0")),
     Column("wave", SmallInteger, nullable=False, server_default=text("1")),
     Column("next_number", Text, nullable=True),
     Column("next_attempt_at", _AT, nullable=True),
@@ -133,7 +134,7 @@ contact = Table(
     # The claim walks this index in the order of the due times.
     Index("contact_due_idx", "campaign_id", "next_attempt_at", postgresql_where=text("next_attempt_at is not null")),
 )  # fmt: skip
-"""A person in a campaign. Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
+"""A person in a campaign; `dials` counts its claims, `attempts` those that count. Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
 
 attempt = Table(
     "attempt", metadata,

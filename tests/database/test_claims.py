@@ -150,6 +150,18 @@ async def test_a_verdict_is_final_and_stored_once(database, engine):
     assert database.rows("select next_attempt_at from contact") == [(None,)]
 
 
+async def test_verdicts_that_do_not_count_are_remembered_too(database, engine):
+    """They leave wave and attempts as they are; forgotten, the same number would be dialled without end."""
+    campaign_id = make_campaign(database, "c", numbers(1))
+    for earlier in range(4):
+        (one,) = await claim(engine, campaign_id)
+        assert one.contact.history == ((one.attempt.number, Disposition.CONGESTION),) * earlier
+        change = ContactChange(
+            contact_id=one.contact.id, attempts=0, wave=1, next_attempt_at=utc_now(), next_number=one.attempt.number
+        )  # fmt: skip
+        await store(engine).save([ended(one, Disposition.CONGESTION)], [change], [])
+
+
 async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, engine):
     campaign_id = make_campaign(database, "c", numbers(2))
     await claim(engine, campaign_id)

@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("language", sa.Text(), nullable=True),
         sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("dials", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("wave", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
         sa.Column("next_number", sa.Text(), nullable=True),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
