@@ -60,7 +60,14 @@ class Ami:
             message[key] = value
         raise ConnectionError("Asterisk closed the AMI session")
 
+    def record(self, heard: bytearray) -> None:
+        """Appends everything that Asterisk says, until the session is closed from another thread."""
+        self._connection.settimeout(None)
+        while data := self._connection.recv(1 << 16):
+            heard += data
+
     def close(self) -> None:
+        self._connection.shutdown(socket.SHUT_RDWR)
         self._file.close()
         self._connection.close()
 
