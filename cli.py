@@ -10,11 +10,13 @@ from agi.commands import agi
 from agi.handshake import Listener, check
 from agi.spawn import workers
 from dialer import __doc__ as summary
+from dialer.commands import contacts_group, db, schema, validate
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
 from dialer.run_command import Siblings, run_command
 from dialplan.commands import dialplan
 from dialplan.render import render_node
+from etl.commands import report
 from sounds.build import build
 
 
@@ -29,7 +31,12 @@ SIBLINGS = Siblings(
     workers_answer=lambda settings: check(settings) is Listener.OK,
 )
 
+root.add_command(validate)
+root.add_command(schema)
+root.add_command(contacts_group)
+root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(report)
 root.add_command(agi)
 root.add_command(lab_group(render_node))
 root.add_command(dialplan)
@@ -38,7 +45,8 @@ root.add_command(dialplan)
 def main() -> None:
     """Runs a command; a user's own mistake ends in one clear message and its exit code, without a traceback."""
     try:
-        root(standalone_mode=False)
+        # Without standalone mode click hands back the code of `context.exit`.
+        sys.exit(root(standalone_mode=False))
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from dialer.campaign.values import Duration, Wrong, refuse, window_wrongs
 
@@ -217,8 +217,16 @@ def _yes_or_no(value: Any) -> Any:
     return {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
 
 
+DigitCount = Annotated[
+    str,
+    Field(pattern=DIGITS),
+    BeforeValidator(_word),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": DIGITS}]}),
+]
 YesNo = Annotated[bool, BeforeValidator(_yes_or_no, json_schema_input_type=Literal["yes", "no"] | bool)]
-Keys = Annotated[dict[KeyText, str], BeforeValidator(_keys_as_text), Field(min_length=1)]
+Word = Annotated[str, WithJsonSchema({"type": ["string", "integer"]})]
+"""A text that YAML may read as a number, as in `keys: {1: 2}`."""
+Keys = Annotated[dict[KeyText, Word], Field(min_length=1), BeforeValidator(_keys_as_text)]
 
 
 def _kind_of_next(value: Any) -> str:
@@ -227,7 +235,7 @@ def _kind_of_next(value: Any) -> str:
 
 Next = Annotated[
     Annotated[str, Tag("<step>")]
-    | Annotated[dict[str, str], BeforeValidator(_keys_as_text), Field(min_length=1), Tag("<answers>")],
+    | Annotated[dict[str, str], Field(min_length=1), BeforeValidator(_keys_as_text), Tag("<answers>")],
     Discriminator(_kind_of_next),
 ]
 
@@ -242,7 +250,7 @@ class Step(_Part):
     hangup: Literal["completed", "refused"] | None = Field(default=None, description="Ends the call with a result.")
 
     keys: Keys | None = Field(default=None, description="ask: keys to answers; menu: keys to steps.")
-    digits: Annotated[str, BeforeValidator(_word), Field(pattern=DIGITS)] | None = Field(
+    digits: DigitCount | None = Field(
         default=None, description="ask: how many digits, as 4 or 1-2; fewer than the most are ended with #."
     )
     range: str | None = Field(default=None, pattern=RANGE, description="ask: allowed values, as 0-20.")

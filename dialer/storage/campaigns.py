@@ -39,8 +39,8 @@ class StoredCampaign:
     base_dir: str
 
 
-def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> Registered:
-    """Makes the file the campaign's current revision; nothing changes when it is already.
+def identify(connection: Connection, loaded: LoadedCampaign, now: datetime) -> int:
+    """The campaign's id, made when it is new.
 
     Raises InvalidInput when another tenant has a campaign of that name: every command finds campaigns by name alone.
     """
@@ -48,28 +48,31 @@ def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> R
     connection.execute(
         upsert(campaign).values(tenant_id=tenant, name=name, created_at=now).on_conflict_do_nothing()
     )  # fmt: skip
-    # Two registrations of one campaign wait for each other here, so that revisions are numbered without a gap.
-    # NO KEY UPDATE lets a running engine go on writing attempts, whose foreign keys lock the row FOR KEY SHARE.
-    row = connection.execute(
-        select(campaign.c.id, campaign.c.tenant_id).where(campaign.c.name == name).with_for_update(key_share=True)
-    ).one()
+    row = connection.execute(select(campaign.c.id, campaign.c.tenant_id).where(campaign.c.name == name)).one()
     if row.tenant_id != tenant:
         raise InvalidInput(
             f"there is a campaign {name!r} already, of tenant {row.tenant_id!r}. Choose another name in `campaign:`."
         )
+    return int(row.id)
+
+
+def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> Registered:
+    """Makes the file the campaign's current revision; nothing changes when it is already. Raises as `identify`."""
+    campaign_id = identify(connection, loaded, now)
+    lock(connection, campaign_id)
     last = connection.execute(
         select(revision.c.id, revision.c.number, revision.c.sha256, revision.c.base_dir)
-        .where(revision.c.campaign_id == row.id)
+        .where(revision.c.campaign_id == campaign_id)
         .order_by(revision.c.number.desc())
         .limit(1)
     ).first()
     # Prompts and contacts are found from the folder, so the same file elsewhere is another revision.
     if last is not None and (last.sha256, last.base_dir) == (loaded.sha256, str(loaded.base_dir)):
-        return Registered(campaign_id=row.id, revision_id=last.id, created=False)
+        return Registered(campaign_id=campaign_id, revision_id=last.id, created=False)
     revision_id = connection.execute(
         insert(revision)
         .values(
-            campaign_id=row.id,
+            campaign_id=campaign_id,
             number=last.number + 1 if last is not None else 1,
             sha256=loaded.sha256,
             document=loaded.document,
@@ -78,8 +81,16 @@ def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> R
         )
         .returning(revision.c.id)
     ).scalar_one()
-    connection.execute(update(campaign).where(campaign.c.id == row.id).values(revision_id=revision_id))
-    return Registered(campaign_id=row.id, revision_id=revision_id, created=True)
+    connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(revision_id=revision_id))
+    return Registered(campaign_id=campaign_id, revision_id=revision_id, created=True)
+
+
+def lock(connection: Connection, campaign_id: int) -> None:
+    """Lets one transaction at a time change the campaign's revision and calendar; claims wait for it too: be short.
+
+    NO KEY UPDATE lets others go on writing attempts and contacts, whose foreign keys lock the row FOR KEY SHARE.
+    """
+    connection.execute(select(campaign.c.id).where(campaign.c.id == campaign_id).with_for_update(key_share=True))
 
 
 def by_name(connection: Connection, name: str) -> StoredCampaign | None:
@@ -107,10 +118,8 @@ def refresh_calendar(connection: Connection, campaign_id: int, now: datetime) ->
 
     Called after an import and daily; running it again changes nothing. Rows of the past go: nothing reads them.
     """
-    # Refreshes of one campaign wait for each other; else both would insert the same rows.
-    stored = connection.execute(
-        _stored().where(campaign.c.id == campaign_id).with_for_update(of=campaign, key_share=True)
-    ).one()
+    lock(connection, campaign_id)
+    stored = connection.execute(_stored().where(campaign.c.id == campaign_id)).one()
     window = Campaign.model_validate(stored.document).calling.window
     zone_sets = connection.execute(
         select(contact.c.zones).distinct().where(contact.c.campaign_id == campaign_id).order_by(contact.c.zones)

@@ -126,6 +126,13 @@ def _staged(row: Accepted | Rejected) -> Iterator[tuple[Any, ...]]:
 # -- files that were imported -------------------------------------------------------------------------------------
 
 
+def wait_for_other_imports(connection: Connection, campaign_id: int) -> None:
+    """Lets one transaction at a time import people into a campaign."""
+    connection.execute(
+        text("select pg_advisory_xact_lock(hashtextextended('contact_import', :campaign))"), {"campaign": campaign_id}
+    )
+
+
 def was_imported(connection: Connection, campaign_id: int, sha256: str) -> bool:
     """Whether this very file was imported into the campaign, read in the same way."""
     found = select(contact_import.c.id).where(

@@ -73,12 +73,14 @@ def prepare(
     """
     path = loaded.contacts_file()
     with plain_errors(), _opened(path) as file, engine.begin() as connection:
+        campaign_id = campaigns.identify(connection, loaded, now)
+        summary = _import(connection, campaign_id, loaded, file, rejects_dir, now)
+        # Only now, because it stops claims: a running campaign goes on calling while people come in.
         registered = campaigns.register(connection, loaded, now)
-        summary = _import(connection, registered.campaign_id, loaded, file, rejects_dir, now)
-        campaigns.refresh_calendar(connection, registered.campaign_id, now)
+        campaigns.refresh_calendar(connection, campaign_id, now)
     progress(str(summary))
     return Prepared(
-        campaign_id=registered.campaign_id, revision_id=registered.revision_id, import_summary=summary
+        campaign_id=campaign_id, revision_id=registered.revision_id, import_summary=summary
     )  # fmt: skip
 
 
@@ -89,11 +91,19 @@ def read_people(loaded: LoadedCampaign) -> Iterator[Accepted | Rejected]:
         yield from read_contacts(_lines(file), loaded.campaign.contacts, str(path))
 
 
+def require_columns(loaded: LoadedCampaign) -> None:
+    """Raises InvalidInput when the campaign's CSV lacks a column that the campaign reads, or cannot be read at all."""
+    path = loaded.contacts_file()
+    with _opened(path) as file:
+        read_contacts(_lines(file), loaded.campaign.contacts, str(path))
+
+
 def _import(
     connection: Connection, campaign_id: int, loaded: LoadedCampaign, file: BinaryIO, rejects_dir: Path, now: datetime
 ) -> ImportSummary:
     path = loaded.contacts_file()
     sha256 = _fingerprint(loaded, file)
+    contacts.wait_for_other_imports(connection, campaign_id)
     if contacts.was_imported(connection, campaign_id, sha256):
         nothing = ImportCounts(accepted=0, duplicates=0, rejected=0, left_out=0)
         return ImportSummary(file=path, unchanged=True, counts=nothing, rejects_file=None)
@@ -137,7 +147,9 @@ def _lines(file: BinaryIO) -> Iterator[str]:
         # A line without an end must not fill the memory; its pieces are rejected one by one.
         yield from iter(lambda: reader.readline(MAX_RECORD_CHARS + 1), "")
     finally:
-        reader.detach()
+        # A wrapper that is thrown away closes the file, which belongs to the caller.
+        if not file.closed:
+            reader.detach()
 
 
 def _nobody(path: Path, counts: ImportCounts, rejects_file: Path | None) -> InvalidInput:
