@@ -15,14 +15,22 @@ Result = TypeVar("Result")
 class Batcher(Generic[Item, Result]):
     """`work` gets the queued items and returns their results in the same order.
 
+    Groups begin at least `pause_s` apart: alone an item is done at once, under load a group gathers meanwhile, and
+    its statements and its commit are shared. Without that, a fast database makes every item its own transaction.
+
     When a group fails its members are tried one by one, so that one bad row fails alone; when the database is away,
     or the group takes too long, all of them fail at once.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, most: int, timeout_s: float
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        most: int,
+        pause_s: float,
+        timeout_s: float,
     ) -> None:
-        self._work, self._most, self._timeout_s = work, most, timeout_s
+        self._work, self._most, self._pause_s, self._timeout_s = work, most, pause_s, timeout_s
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -44,6 +52,7 @@ class Batcher(Generic[Item, Result]):
             while self._waiting:
                 group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(group)
+                await asyncio.sleep(self._pause_s)
         finally:
             self._running = None
 

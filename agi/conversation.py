@@ -31,14 +31,14 @@ class Conversation:
         self._phone, self._voice, self._store = phone, voice, store
         self._seq = 0
         self._waiting = Writes()
-        self._commit = asyncio.Lock()
         self._opening: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Writes `dialogue.started`, beside the first prompt: nobody waits in silence for a commit."""
         self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
-        self._opening = asyncio.create_task(self.flush())
-        self._opening.add_done_callback(_seen)
+        self._opening = asyncio.create_task(self._send(self._take()))
+        # One turn of the loop puts it into the queue, before anything that follows.
+        await asyncio.sleep(0)
 
     async def say(self, prompt: Prompt) -> None:
         """Plays a prompt to its end; keys pressed meanwhile are not read."""
@@ -84,22 +84,30 @@ class Conversation:
                           at=self.clock.now(), detail=detail)  # fmt: skip
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
+        if self._opening is not None:
+            # When it failed its rows wait again, and go with the result.
+            await asyncio.gather(self._opening, return_exceptions=True)
         await self.flush()
         return end
 
     async def flush(self) -> None:
-        """Commits what waits; when that fails it goes on waiting, and is tried again with the next."""
-        async with self._commit:
-            if not self._waiting:
-                return
-            writes, self._waiting = self._waiting, Writes()
-            try:
-                await self._store.save(writes)
-            except BaseException:
-                # Cancelled or failed, the rows may or may not be stored: sending them again changes nothing.
-                writes.extend(self._waiting)
-                self._waiting = writes
-                raise
+        """Commits what waits."""
+        if self._waiting:
+            await self._send(self._take())
+
+    def _take(self) -> Writes:
+        writes, self._waiting = self._waiting, Writes()
+        return writes
+
+    async def _send(self, writes: Writes) -> None:
+        """Commits rows; when that fails they wait again, and are sent with the next."""
+        try:
+            await self._store.save(writes)
+        except BaseException:
+            # Cancelled or failed, the rows may or may not be stored: sending them again changes nothing.
+            writes.extend(self._waiting)
+            self._waiting = writes
+            raise
 
     def _event(self, type: str, payload: dict[str, Any]) -> None:
         self._seq += 1
@@ -118,9 +126,3 @@ class Conversation:
             # Somebody cleaned the folder since we looked: make it again, once.
             self._voice.forget(sound)
             return await use(await self._voice.name(sound))
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    # A failure is met again, and handled, at the next flush.
-    if not task.cancelled():
-        task.exception()

@@ -62,7 +62,7 @@ class Interpreter:
 
     async def _walk(self) -> FlowResult:
         await self._phone.limit(self._dialogue.longest_call_s)
-        self._talk.begin()
+        await self._talk.begin()
         campaign = self._dialogue.campaign
         visits: Counter[str] = Counter()
         following: str | None = flow.first_step(campaign)

@@ -249,8 +249,15 @@ async def test_a_database_that_is_away_for_a_moment_costs_the_dialogue_but_no_an
 async def test_a_database_that_stays_away_is_said_sorry_for_and_told_to_the_caller_of_run() -> None:
     store = Store(failures=1000)
     with pytest.raises(DatabaseAway):
-        await talk("on", store=store)
-    assert store.log == [APOLOGY["en"]] or store.log == ["Good morning Anna.", APOLOGY["en"]]
+        await talk("on 1 on", store=store)
+    assert store.log == ["Good morning Anna.", "Fever?", APOLOGY["en"]]
+
+
+async def test_a_lost_opening_goes_with_the_result() -> None:
+    store = Store(failures=1)
+    run = await talk("bye", store=store)
+    assert run.result == "hung_up @ welcome"
+    assert [event["type"] for event in store.saved.events] == ["dialogue.started", "dialogue.ended"]
 
 
 async def test_a_worker_that_must_stop_says_so_in_the_result() -> None:
