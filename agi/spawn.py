@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 
@@ -15,6 +15,7 @@ from dialer.errors import WorkersAway
 from dialer.settings import Settings
 
 READY_S = 20.0
+LEAVE_S = 2.0
 LOOK_EVERY_S = 0.05
 
 
@@ -46,6 +47,9 @@ def workers(settings: Settings, settings_file: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            # Without live dialogues they are gone at once; with some, they end when those have.
+            process.wait(LEAVE_S)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], settings: Settings, log_file: Path) -> None:

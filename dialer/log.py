@@ -45,6 +45,8 @@ def to_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _use(logging.FileHandler(path, encoding="utf-8"))
+        # A disk without space must not print a traceback a line into the operator's progress.
+        logging.raiseExceptions = False
     except OSError as error:
         raise DialerError(
             f"the log {path} cannot be written: {error.strerror}. Correct `state_dir` in the settings, or its owner."

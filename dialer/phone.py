@@ -53,6 +53,9 @@ def parse(text: str, region: str | None) -> Number | NumberReject:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return NumberReject.NOT_A_NUMBER
+    if number.extension:
+        # E.164 has no place for it: the call would reach the switchboard instead of the person.
+        return NumberReject.NOT_A_NUMBER
     if not phonenumbers.is_valid_number(number):
         return NumberReject.INVALID
     if phonenumbers.number_type(number) in _COSTLY:

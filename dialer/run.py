@@ -82,6 +82,8 @@ async def run_campaign(
     clock = SystemClock()
     link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, read_secret(node.ami.secret_file), clock.now)
     telephony = AmiTelephony(link, settings.mac_key(), clock.now)
+    # Once a run is under way a node that goes away is waited for; one that is not there at the start is a mistake.
+    await link.connect()
     store = PostgresStore(async_engine(settings), node.name)
     supervisor = Supervisor(campaign, store, telephony, clock, workers_answer, refresh_calendar)
     work = asyncio.create_task(supervisor.run())

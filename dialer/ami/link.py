@@ -117,14 +117,15 @@ class AmiLink:
         self._booted = asyncio.Event()
 
     async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
-        """Connects, and connects again after every loss, until cancelled or refused.
+        """Uses the session that `connect` made, or connects; again after every loss, until cancelled or refused.
 
         `on_up` runs when actions may be sent, `on_down` when they no longer may; retries wait 0.5 to 10 s.
         """
         delay = 0.5
         while self.state is not LinkState.REFUSED:
             try:
-                await self.connect()
+                if self.state is not LinkState.UP:
+                    await self.connect()
             except AsteriskAway as error:
                 log.warning("AMI is away: %s", error, extra={"event": "ami.away"})
             else:

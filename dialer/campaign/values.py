@@ -94,8 +94,8 @@ def parse_days(text: str) -> list[int]:
     """`mon`, `mon-fri` or `sat,sun` as weekdays (Monday is 0). Raises ValueError."""
     days: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first not in DAYS or (last and last not in DAYS):
+        first, dash, last = part.strip().partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
             raise ValueError(f"{part.strip()!r} is not a day or a range of days such as mon-fri")
         start, end = DAYS.index(first), DAYS.index(last or first)
         if start > end:

@@ -94,7 +94,7 @@ def read_contacts(lines: Iterable[str], contacts: Contacts, file: str) -> Iterat
     line = skipped + 1
     _require_columns(header, contacts, file, line)
     records = _Records(source, delimiter, skipped + len(header_lines) + 1)
-    return _rows(records, _Columns.of(header, contacts))
+    return _rows(records.read(), _Columns.of(header, contacts))
 
 
 def _wanted(contacts: Contacts) -> list[str]:
@@ -181,19 +181,22 @@ class _Records:
         self._taken: list[str] = []
         self._size = 0
         self._line = line
-        self._reader = csv.reader(iter(self._take, None), delimiter=delimiter, strict=True)
+        self._reader = csv.reader(self, delimiter=delimiter, strict=True)
 
-    def _take(self) -> str | None:
-        line = self._again.popleft() if self._again else next(self._source, None)
-        if line is None:
-            return None
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """The next line for the reader; may go on after the end, when lines are given back."""
+        line = self._again.popleft() if self._again else next(self._source)
         self._taken.append(line)
         self._size += len(line)
         if self._size > MAX_RECORD_CHARS:
             raise _TooLong
         return line
 
-    def __iter__(self) -> Iterator[tuple[int, list[str] | Rejected]]:
+    def read(self) -> Iterator[tuple[int, list[str] | Rejected]]:
+        """Each record's first line, and its cells or why it has none."""
         while True:
             self._taken, self._size = [], 0
             line = self._line

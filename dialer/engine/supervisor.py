@@ -38,6 +38,7 @@ class Progress:
     calls_now: int
     max_concurrent: int
     calls_per_second: float
+    max_calls_per_second: float
     launched: int
     wave: int
     contacts: int
@@ -91,6 +92,7 @@ class Supervisor:
             calls_now=self.tracker.calls_now,
             max_concurrent=self.campaign.max_concurrent,
             calls_per_second=loop.calls_per_second(),
+            max_calls_per_second=self.campaign.calls_per_second,
             launched=loop.launched,
             wave=totals.wave,
             contacts=totals.contacts,

@@ -51,7 +51,7 @@ class View(Protocol):
 def open_view(stream: TextIO, *, as_json: bool, monotonic: Callable[[], float]) -> View:
     """The view that fits: JSON when asked, a live table on a terminal, else plain lines."""
     if as_json:
-        return _Lines(stream, monotonic, 1.0, lambda progress: json.dumps({"progress": as_data(progress)}))
+        return _JsonLines(stream, monotonic, 1.0, lambda progress: json.dumps({"progress": as_data(progress)}))
     if stream.isatty():
         return _LiveTable(stream)
     return _Lines(stream, monotonic, PLAIN_EVERY_S, plain)
@@ -84,9 +84,9 @@ def outlook(progress: Progress) -> str:
     if progress.binding is Binding.NOTHING_DUE and waits and progress.calls_now == 0:
         assert progress.next_due_at is not None
         return f"next call at {progress.next_due_at.astimezone():%H:%M:%S}"
-    if progress.binding in (Binding.RATE, Binding.CEILING) and progress.calls_per_second > 0:
-        seconds = progress.due / progress.calls_per_second
-        return f"{WHY[progress.binding]}; about {_duration(seconds)} to dial {progress.due} more"
+    pace = progress.calls_per_second if progress.binding is Binding.CEILING else progress.max_calls_per_second
+    if progress.binding in (Binding.RATE, Binding.CEILING) and progress.due and pace:
+        return f"{WHY[progress.binding]}; about {_duration(progress.due / pace)} to dial {progress.due} more"
     return WHY[progress.binding]
 
 
@@ -136,6 +136,11 @@ class _Lines:
 
     def close(self) -> None:
         self._stream.flush()
+
+
+class _JsonLines(_Lines):
+    def note(self, text: str) -> None:
+        super().note(json.dumps({"note": text}))
 
 
 class _LiveTable:

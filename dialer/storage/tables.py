@@ -134,7 +134,9 @@ contact = Table(
     # The claim walks this index in the order of the due times.
     Index("contact_due_idx", "campaign_id", "next_attempt_at", postgresql_where=text("next_attempt_at is not null")),
 )  # fmt: skip
-"""A person in a campaign; `dials` counts its claims, `attempts` those that count. Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
+"""A person in a campaign; `dials` counts its claims, `attempts` those that count.
+
+Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
 
 attempt = Table(
     "attempt", metadata,
