@@ -1,0 +1,178 @@
+"""Rows of a contacts CSV: good ones come in, bad ones are told, whatever the bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dialer.campaign.model import Contacts
+from dialer.contacts.ingest import MAX_RECORD_CHARS, Accepted, Rejected, read_contacts
+from dialer.errors import InvalidInput
+
+CONTACTS = Contacts.model_validate(
+    {
+        "from": "people.csv", "person": "id", "numbers": ["mobile", "home"], "region": "PL", "language": "lang",
+        "time_zone": "tz", "fields": ["name"],
+    }
+)  # fmt: skip
+HEADER = "id,mobile,home,lang,tz,name\n"
+
+
+def read(text: str, contacts: Contacts = CONTACTS) -> list[Accepted | Rejected]:
+    return list(read_contacts(io.StringIO(text, newline=""), contacts, "people.csv"))
+
+
+def told(rows: list[Accepted | Rejected]) -> list[tuple[int, str]]:
+    """Line, and the person or the reason."""
+    return [(row.line, row.person_key if isinstance(row, Accepted) else row.reason.value) for row in rows]
+
+
+TABLE = [
+    # rows below the header                        line and person, or reason
+    ("1,501100101,,,,Jan\n",                       [(2, "1")]),
+    ("\n  \n1,501100101,,,,Jan\n\n",               [(4, "1")]),
+    ("1,501100101,,,,Jan",                         [(2, "1")]),
+    ("1,501100101,,,,\"a\nb\"\n2,501100102,,,,x",  [(2, "1"), (4, "2")]),
+    ("1,501100101,,,,\"a \"\"b\"\"\"\n",           [(2, "1")]),
+    (" 1 ,501100101,,,,x\n",                       [(2, "1")]),
+    (",501100101,,,,x\n",                          [(2, "no_person")]),
+    ("x" * 201 + ",501100101,,,,x\n",              [(2, "person_too_long")]),
+    ("1,,,,,x\n",                                  [(2, "no_number")]),
+    ("1,12,,,,x\n",                                [(2, "invalid_number")]),
+    ("1,,abc,,,x\n",                               [(2, "not_a_number")]),
+    ("1,701100101,12,,,x\n",                       [(2, "costly_number")]),
+    ("1,501100101,,,Mars/Olympus,x\n",             [(2, "unknown_time_zone")]),
+    ("1,501100101,,,Etc/Unknown,x\n",              [(2, "unknown_time_zone")]),
+    ("1,501100101,,,,x,more\n",                    [(2, "wrong_number_of_cells")]),
+    ("1,501100101\n2,501100102,,,,x\n",            [(2, "wrong_number_of_cells"), (3, "2")]),
+    ("1,501100101,,,,a\0b\n2,501100102,,,,x\n",    [(2, "nul_byte"), (3, "2")]),
+    ("1,501100101,,,,\udcff\n2,501100102,,,,x\n",  [(2, "not_utf8"), (3, "2")]),
+    ("1,501100101,,,,\"a\"b\n2,501100102,,,,x\n",  [(2, "malformed"), (3, "2")]),
+    ("1,\"501100101,,,,x\n2,501100102,,,,x\n",     [(2, "malformed"), (3, "2")]),
+    ("1,\"501100101,,,,x\n2,\"501100102\",,,,x\n", [(2, "malformed"), (3, "2")]),
+    ("1,501100101,,,," + "x" * 10_001 + "\n",      [(2, "1")]),
+    ("1,501100101,,,," + "x" * MAX_RECORD_CHARS + "\n2,501100102,,,,x\n", [(2, "too_long"), (3, "2")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+@pytest.mark.parametrize(("rows", "expected"), TABLE)
+def test_rows(rows, expected, delimiter, end):
+    text = "\ufeff" + (HEADER + rows).replace(",", delimiter).replace("\n", end)
+    assert told(read(text)) == expected
+
+
+def test_an_accepted_row_holds_what_a_call_needs():
+    (row,) = read(HEADER + 'A1, 22 621 00 01 ,+12125550123, pl ,," Jan "\n')
+    assert row == Accepted(
+        line=2,
+        person_key="A1",
+        numbers=("+48226210001", "+12125550123"),
+        zones="America/New_York,Europe/Warsaw",
+        language="pl",
+        fields={"name": " Jan "},
+    )
+
+
+def test_the_rows_own_time_zone_wins_over_the_number():
+    (row,) = read(HEADER + "1,501100101,,,Europe/London,x\n")
+    assert isinstance(row, Accepted)
+    assert row.zones == "Europe/London"
+
+
+def test_a_number_written_twice_is_one():
+    (row,) = read(HEADER + "1,501 100 101,+48501100101,,,x\n")
+    assert isinstance(row, Accepted)
+    assert row.numbers == ("+48501100101",)
+
+
+def test_one_bad_number_of_two_is_left_out_and_told():
+    (row,) = read(HEADER + "1,call me maybe,501100101,,,x\n")
+    assert isinstance(row, Accepted)
+    assert row.numbers == ("+48501100101",)
+    assert [(note.reason.value, note.detail, note.number) for note in row.left_out] == [
+        ("number_left_out", "mobile: not_a_number", "call me ma***")
+    ]
+
+
+def test_without_a_person_column_the_number_says_who():
+    contacts = Contacts.model_validate({"from": "x.csv", "numbers": ["mobile"]})
+    (row,) = read("mobile\n+48 501 100 101\n", contacts)
+    assert isinstance(row, Accepted)
+    assert row.person_key == "+48501100101"
+
+
+def test_numbers_of_rejected_rows_are_masked():
+    (row,) = read(HEADER + "1,+48501100101999,,,,x\n")
+    assert isinstance(row, Rejected)
+    assert row.number == "+48501100101***"
+
+
+HEADERS = [
+    # header                                 problems: column, code
+    ("id,mobile,home,lang,tz\n",             [("name", "missing-column")]),
+    ("Id,Mobile,home,lang,tz,name\n",        [("id", "missing-column"), ("mobile", "missing-column")]),
+    ("id,mobile,mobile,home,lang,tz,name\n", [("mobile", "duplicate-column")]),
+    ("\n",                                   [("", "empty")]),
+    ("",                                     [("", "empty")]),
+    ("i\0d\n",                               [("", "not-utf-8")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "expected"), HEADERS)
+def test_a_header_that_does_not_serve_is_refused_at_once(header, expected):
+    with pytest.raises(InvalidInput) as caught:
+        read_contacts(io.StringIO(header), CONTACTS, "people.csv")
+    assert [(problem.key, problem.code) for problem in caught.value.problems] == expected
+
+
+def test_names_of_columns_may_hold_delimiters_and_line_breaks():
+    (row,) = read('id;mobile;"home";lang;tz;name;"many, many\nwords"\n1;501100101;;;;x;y\n')
+    assert told([row]) == [(3, "1")]
+
+
+def test_a_doubled_column_that_nobody_reads_does_no_harm():
+    assert told(read("id,mobile,home,lang,tz,name,x,x\n1,501100101,,,,n,,\n")) == [(2, "1")]
+
+
+def test_many_quotes_that_nobody_closed_take_no_endless_time():
+    started = time.monotonic()
+    rows = read(HEADER + '1,"501100101,,,,x\n' * 2_000)
+    assert len(rows) == 2_000
+    assert time.monotonic() - started < 5
+
+
+CELL = st.text(max_size=12) | st.sampled_from(("+48501100101", "501100102", "", '"', "a\r\nb", "12", "Europe/Warsaw"))
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.lists(CELL, min_size=6, max_size=6), max_size=5), delimiter=st.sampled_from(",;\t"))
+def test_what_a_csv_writer_wrote_is_read_back(rows, delimiter):
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerow(HEADER.strip().split(","))
+    writer.writerows(rows)
+    read_back = read(out.getvalue())
+    written = [row for row in rows if any(cell.strip() for cell in row)]
+    assert len(read_back) == len(written)
+    for row, cells in zip(read_back, written, strict=True):
+        if isinstance(row, Accepted):
+            assert row.fields == {"name": cells[5]}
+
+
+@settings(deadline=None)
+@given(raw=st.binary(max_size=300), header=st.booleans())
+def test_any_bytes_give_rows_or_invalid_input(raw, header):
+    text = (HEADER.encode() + raw if header else raw).decode("utf-8", "surrogateescape")
+    try:
+        rows = read(text)
+    except InvalidInput:
+        assert not header
+        return
+    assert all(isinstance(row, Accepted | Rejected) for row in rows)

@@ -1,0 +1,163 @@
+"""The campaign model and its JSON Schema say the same, and the example is one of their files."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from dialer.campaign.load import load_campaign
+from dialer.campaign.model import Campaign, contradictions
+from dialer.campaign.schema import schema, schema_text
+from dialer.campaign.values import duration_text, parse_days, parse_duration, parse_slots
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "health-check"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return load_campaign(EXAMPLE / "campaign.yaml").document
+
+
+def test_the_committed_schema_is_the_models():
+    assert (EXAMPLE / "campaign.schema.json").read_text(encoding="utf-8") == schema_text(), (
+        "run `dialer schema --output`"
+    )
+
+
+def test_the_example_names_its_schema_and_obeys_it(document):
+    first = (EXAMPLE / "campaign.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=campaign.schema.json"
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(document, schema())
+
+
+FEVER = {"ask": {"en": "?", "pl": "?"}, "keys": {"1": "yes", "2": "no"}, "next": "people"}
+BOTH = [
+    # place                              value                                         allowed
+    (("title",),                         5,                                            False),
+    (("colour",),                        "red",                                        False),
+    (("capacity", "ring"),               "45s",                                        True),
+    (("capacity", "ring"),               45,                                           False),
+    (("capacity", "calls_per_second"),   0.5,                                          True),
+    (("capacity", "calls_per_second"),   0,                                            False),
+    (("capacity", "trunks"),             [],                                           False),
+    (("calling", "window"),              "sometimes",                                  False),
+    (("calling", "window"),              {"mon-fri": "09:00-17:00"},                   True),
+    (("retry", "busy"),                  "stop",                                       True),
+    (("retry", "busy"),                  "hold",                                       False),
+    (("retry", "unknown"),               "hold",                                       True),
+    (("retry", "busy"),                  {"times": 3},                                 False),
+    (("flow", "fever"),                  FEVER,                                        True),
+    (("flow", "fever"),                  FEVER | {"keys": {"1": 1, "#": 2}},           True),
+    (("flow", "fever"),                  FEVER | {"keys": {"one": "yes"}},             False),
+    (("flow", "fever"),                  FEVER | {"keys": {}},                         False),
+    (("flow", "fever"),                  FEVER | {"ask": {"file": "x.wav"}},           True),
+    (("flow", "fever"),                  FEVER | {"ask": {"en": {"file": "x.wav"}}},   True),
+    (("flow", "fever"),                  FEVER | {"ask": {"file": "x.wav", "en": ""}}, False),
+    (("flow", "fever"),                  FEVER | {"ask": {"English": "?"}},            False),
+    (("flow", "fever"),                  FEVER | {"complete": "maybe"},                False),
+    (("flow", "fever"),                  FEVER | {"complete": True},                   True),
+    (("flow", "people", "digits"),       2,                                            True),
+    (("flow", "people", "digits"),       "1-2",                                        True),
+    (("flow", "people", "digits"),       "many",                                       False),
+    (("flow", "Fever"),                  FEVER,                                        False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "value", "allowed"), BOTH)
+def test_schema_and_model_agree(document, place, value, allowed):
+    changed = json.loads(json.dumps(document))
+    part = changed
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    assert jsonschema.Draft202012Validator(schema()).is_valid(changed) == allowed
+    assert is_campaign(changed) == allowed
+
+
+def is_campaign(document: dict) -> bool:
+    try:
+        Campaign.model_validate(document)
+    except ValidationError:
+        return False
+    return True
+
+
+STEPS = [
+    # keys of a step                        what is wrong with them
+    ("say", None),
+    ("say next complete", None),
+    ("ask keys timeout tries on_silence on_wrong otherwise next complete", None),
+    ("ask digits range", None),
+    ("menu keys", None),
+    ("goto", None),
+    ("hangup", None),
+    ("", "does not say what to do"),
+    ("keys", "does not say what to do"),
+    ("say ask keys", "has say and ask"),
+    ("say keys", "`keys` does not go with `say`"),
+    ("goto next", "`next` does not go with `goto`"),
+    ("hangup tries", "`tries` does not go with `hangup`"),
+    ("menu keys digits", "`digits` does not go with `menu`"),
+    ("menu", "the menu has no keys"),
+    ("ask", "does not say what may be pressed"),
+    ("ask keys digits", "two kinds of question"),
+    ("ask keys range", "`range` goes with `digits`"),
+]
+
+
+@pytest.mark.parametrize(("keys", "wrong"), STEPS)
+def test_contradictions(keys, wrong):
+    messages = " ".join(found.message for found in contradictions(keys.split()))
+    assert messages == "" if wrong is None else wrong in messages
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("2 h", 7200), ("3d", 259200)])
+def test_durations(text, seconds):
+    assert parse_duration(text, 1, 10**6) == seconds
+
+
+@pytest.mark.parametrize("value", ["5", "5 min", "-5s", "1.5h", "٥s", "", 5, None, "9999999s", "0s", "30d"])
+def test_what_is_no_duration(value):
+    with pytest.raises(ValueError, match=r"is not a duration|is out of bounds"):
+        parse_duration(value, 1, 86400)
+
+
+def test_durations_are_written_in_the_largest_exact_unit():
+    assert [duration_text(seconds) for seconds in (1, 60, 90, 3600, 86400, 90000)] == [
+        "1s",
+        "1m",
+        "90s",
+        "1h",
+        "1d",
+        "25h",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"),
+    [("09:00-13:00", [(540, 780)]), ("14:00-24:00,00:00 - 02:00", [(0, 120), (840, 1440)])],
+)
+def test_slots(text, slots):
+    assert parse_slots(text) == slots
+
+
+@pytest.mark.parametrize(
+    "text", ["", "9-5", "09:00", "13:00-09:00", "09:00-09:00", "22:00-24:30", "09:00-12:00,11:00-13:00"]
+)
+def test_what_is_no_slot(text):
+    with pytest.raises(ValueError, match=r"time span|start before|overlap"):
+        parse_slots(text)
+
+
+@pytest.mark.parametrize(("text", "days"), [("mon", [0]), ("mon-wed", [0, 1, 2]), ("sat, sun", [5, 6])])
+def test_days(text, days):
+    assert parse_days(text) == days
+
+
+@pytest.mark.parametrize("text", ["", "Mon", "monday", "fri-mon", "mon-", "mon,mon", "mon-fri,wed", "holidays"])
+def test_what_is_no_day(text):
+    with pytest.raises(ValueError, match=r"not a day|earlier day|twice"):
+        parse_days(text)
