@@ -10,6 +10,7 @@ from agi.commands import agi
 from agi.handshake import Listener, check
 from agi.spawn import workers
 from dialer import __doc__ as summary
+from dialer.campaign.load import load_campaign
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
@@ -18,6 +19,7 @@ from dialplan.commands import dialplan
 from dialplan.render import render_node
 from etl.commands import report
 from sounds.build import build
+from sounds.commands import prompts_group
 
 
 @click.group(help=summary)
@@ -36,6 +38,7 @@ root.add_command(schema)
 root.add_command(contacts_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(prompts_group(load_campaign))
 root.add_command(report)
 root.add_command(agi)
 root.add_command(lab_group(render_node))

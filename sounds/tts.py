@@ -128,6 +128,8 @@ def _store(sound: bytes, target: Path) -> None:
 
 
 def _make_readable_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)
+    """Makes prompts/ and prompts/pl so that Asterisk, another user, may enter them whatever the umask is."""
+    for level in (folder.parent, folder):
+        if not level.is_dir():
+            level.mkdir(parents=True, exist_ok=True)
+            level.chmod(0o755)
