@@ -50,8 +50,10 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
     # Ctrl-C goes to every process of the terminal; the parent decides what it means.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     await server.start(listener)
-    log.info("worker_ready")
     beating = asyncio.create_task(_beat(heartbeat, told))
+    # One turn of the loop sends the first beat: from now on silence is noticed.
+    await asyncio.sleep(0)
+    log.info("worker_ready")
     await told.wait()
     stopping = asyncio.create_task(server.stop(DRAIN_S))
     hurrying = asyncio.create_task(hurry.wait())
