@@ -66,6 +66,11 @@ def parse(text: str, region: str | None) -> Number | NumberReject:
     return Number(number=formatted, zones=tuple(sorted(timezone.time_zones_for_number(number))))
 
 
+def is_region(code: str) -> bool:
+    """Whether numbers of a country (ISO 3166 alpha-2) are known."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
 def mask(text: str) -> str:
     """A number for logs: the last three digits are hidden behind stars, the rest is enough to find a trunk's fault."""
     return text[:-3] + "***" if len(text) > 5 else "***"

@@ -18,7 +18,7 @@ from dialer.campaign.values import duration_text
 from dialer.campaign.wording import Finding, findings, not_built
 from dialer.campaign.yaml_file import Key, YamlFile, dotted
 from dialer.errors import InvalidInput, Problem
-from dialer.phone import NumberReject, parse
+from dialer.phone import NumberReject, is_region, parse
 from dialer.settings import Settings
 
 
@@ -96,7 +96,7 @@ def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Findin
     if whole is not None:
         found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in flow.problems(whole)]
         found += _missing_files(whole, base_dir)
-        found += _doubtful_caller(whole)
+        found += _doubtful_numbers(whole)
     return campaign, _once(found)
 
 
@@ -176,7 +176,11 @@ def _recordings(key: Key, prompt: Prompt) -> Iterator[tuple[Key, str]]:
             yield from _recordings((*key, language), item)
 
 
-def _doubtful_caller(campaign: Campaign) -> Iterator[Finding]:
+def _doubtful_numbers(campaign: Campaign) -> Iterator[Finding]:
+    region = campaign.contacts.region
+    if region is not None and not is_region(region):
+        yield Finding(key=("contacts", "region"), code="wrong-value", message=f"{region} is no country with telephones",
+                      fix="write the two letters of ISO 3166, such as PL")  # fmt: skip
     if parse(campaign.capacity.caller_id, None) in (NumberReject.INVALID, NumberReject.NOT_A_NUMBER):
         yield Finding(key=("capacity", "caller_id"), code="invalid-number", message="no such number can exist; "
                       "carriers block calls that show one", fix="write a number of yours, in E.164")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,11 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def opened(target: str) -> Iterator[TextIO]:
-    """A file that appears only when it is whole, or standard output for `-`; UTF-8, line ends as written."""
+    """A file that appears only when it is whole, or standard output for `-`; UTF-8, line ends as written.
+
+    A new file is readable by its owner alone, because it holds what people answered; one that is replaced keeps its
+    mode. Devices and pipes are written to, never replaced.
+    """
     if target == "-":
         out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
         yield out
@@ -63,14 +68,24 @@ def opened(target: str) -> Iterator[TextIO]:
         return
     path = Path(target)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", newline="") as device:
+                yield device
+        else:
+            with _replaced(path.resolve()) as file:
+                yield file
     except OSError as error:
-        raise DialerError(f"cannot write into {path.parent}: {error.strerror}. Name another place.") from error
+        raise DialerError(f"cannot write {path}: {error.strerror}. Free some space, or name another place.") from error
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[TextIO]:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
+        if path.exists():
+            shutil.copymode(path, temporary)
         Path(temporary).replace(path)
-    except OSError as error:
-        raise DialerError(f"cannot write {path}: {error.strerror}. Free some space, or name another place.") from error
     finally:
         Path(temporary).unlink(missing_ok=True)

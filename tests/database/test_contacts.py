@@ -1,6 +1,7 @@
 """A campaign's people come in as they stand in the CSV; what cannot be called is told, and nothing comes in twice."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
@@ -145,6 +146,19 @@ def test_fields_are_kept_as_they_are(database, imported):
     rows = [f"{n},5011001{n:02},,pl,{text}\r\n" for n, text in enumerate(quoted)]
     imported(HEADER.replace("\n", "\r\n") + "".join(rows))
     assert [row[0] for row in database.rows("select fields->>'name' from contact order by id")] == texts
+
+
+def test_two_imports_at_once_are_one(database, imported, tmp_path):
+    with pytest.raises(InvalidInput):
+        imported(HEADER)
+    content = HEADER + "".join(f"{n},+48501{n:06},,pl,Name\n" for n in range(2_000))
+    (tmp_path / "people.csv").write_text(content, encoding="utf-8")
+    loaded = load_campaign(tmp_path / "campaign.yaml")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: prepare(database.engine, loaded, NOW).import_summary, range(2)))
+    assert sorted(summary.unchanged for summary in done) == [False, True]
+    assert database.rows("select count(*) from contact") == [(2_000,)]
+    assert database.rows("select count(*) from revision") == [(1,)]
 
 
 def test_two_campaigns_share_a_person(database, imported, tmp_path):

@@ -75,6 +75,8 @@ WRONG_LINES = [
     ("from: people.csv", "from: nobody.csv", 2, "contacts.from", "no-such-file"),
     ("from: people.csv", 'from: "base/*.csv"', 2, "contacts.from", "not-built-yet"),
     ("from: people.csv", "from: [a.csv, b.csv]", 2, "contacts.from", "not-built-yet"),
+    ("numbers: [mobile, home]", "numbers: [mobile], region: ZZ", 2, "contacts.region", "wrong-value"),
+    ("numbers: [mobile, home]", "numbers: [mobile], region: Poland", 2, "contacts.region", "wrong-form"),
     ("numbers: [mobile, home]", "numbers: mobile", 2, "contacts.numbers", "wrong-type"),
     ("numbers: [mobile, home]", "numbers: []", 2, "contacts.numbers", "empty"),
     ("numbers: [mobile, home]", "numbers: [mobile, mobile]", 2, "contacts.numbers", "named-twice"),

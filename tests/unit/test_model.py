@@ -1,18 +1,22 @@
 """The campaign model and its JSON Schema say the same, and the example is one of their files."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from dialer.campaign.load import load_campaign
-from dialer.campaign.model import Campaign, contradictions
+from dialer.campaign.model import Calling, Campaign, Capacity, Contacts, RetryPolicy, Step, contradictions
 from dialer.campaign.schema import schema, schema_text
 from dialer.campaign.values import duration_text, parse_days, parse_duration, parse_slots
+from dialer.settings import AgiSettings, AmiSettings, NodeSettings, Settings, TrunkSettings
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "health-check"
+ROOT = Path(__file__).parents[2]
+EXAMPLE, DOCS = ROOT / "examples" / "health-check", ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,25 @@ def test_the_example_names_its_schema_and_obeys_it(document):
     assert first == "# yaml-language-server: $schema=campaign.schema.json"
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.validate(document, schema())
+
+
+@pytest.mark.parametrize(
+    ("model", "page"),
+    [
+        *((part, "campaign-file.md") for part in (Campaign, Contacts, Calling, Capacity, RetryPolicy, Step)),
+        *((part, "settings.md") for part in (Settings, AmiSettings, NodeSettings, TrunkSettings, AgiSettings)),
+    ],
+)
+def test_every_key_is_explained(model, page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names = [info.alias or name for name, info in model.model_fields.items()]
+    assert [name for name in names if not re.search(rf"`([a-z]+\.)?{name}\b", text)] == []
+
+
+def test_the_settings_of_the_page_are_settings():
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "settings.md").read_text(encoding="utf-8"), re.DOTALL)
+    settings = Settings.model_validate(YAML(typ="safe", pure=True).load(block))
+    assert settings.trunk("carrier-a") is not None
 
 
 FEVER = {"ask": {"en": "?", "pl": "?"}, "keys": {"1": "yes", "2": "no"}, "next": "people"}
