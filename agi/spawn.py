@@ -37,7 +37,7 @@ def workers(settings: Settings, settings_file: Path) -> Iterator[None]:
         )
     log_file = settings.state_dir / "logs" / "agi.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cli", "agi", "serve", "--settings", str(settings_file.resolve())]
+    command = [sys.executable, "-P", "-m", "cli", "agi", "serve", "--settings", str(settings_file.resolve())]
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -216,6 +216,8 @@ def _start(lab: Lab, render_node: NodeRenderer, subscribers: list[Subscriber], a
 def _clear(where: Places) -> None:
     with suppress(LabError):  # the end of every process, by force if it must be, comes next
         postgres.stop_cluster(where.postgres)
+    # FastAGI workers of a run that was killed have nobody left to serve; they name the lab by its settings file.
+    end_all(where.settings_file)
     end_all(where.runtime)
     shutil.rmtree(where.runtime, ignore_errors=True)
     shutil.rmtree(where.home, ignore_errors=True)
