@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench clean docs
 python := .venv/bin/python
 
 help: ## List these targets
@@ -24,3 +24,6 @@ bench: setup ## Measure against the bare loop; NAME=ivr_full or ivr_60 for one
 clean: ## End every lab of this clone and remove what was built, but not the cache
 	@for lab in var/lab/*/; do [ ! -d "$$lab" ] || .venv/bin/dialer lab down --name "$$(basename "$$lab")"; done
 	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+docs: setup ## Write docs/cli.md anew from the help texts
+	@$(python) -m tests.support.cli_reference > docs/cli.md
