@@ -65,16 +65,27 @@ UP = """
 import sys
 from pathlib import Path
 from dialer.lab.up import up
-from dialplan.render import render_node
-up("cut", render_node=render_node, base=Path(sys.argv[1]))
+
+
+def stuck(*_, **__):
+    print("the carrier runs, the node does not", flush=True)
+    sys.stdin.read()
+
+
+up("cut", render_node=stuck, base=Path(sys.argv[1]))
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_down_clears_what_an_interrupted_up_left(session_lab: Lab, tmp_path: Path, how: signal.Signals) -> None:
     """The command dies at the moment its first Asterisk runs."""
-    with subprocess.Popen([sys.executable, "-c", UP, str(tmp_path)], stderr=subprocess.DEVNULL) as command:
-        until(lambda: processes_of(places("cut", tmp_path).carrier) or command.poll() is not None, "an Asterisk runs")
+    with subprocess.Popen(
+        [sys.executable, "-c", UP, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as command:  # fmt: skip
+        assert command.stdout is not None
+        assert command.stdout.readline()
+        assert processes_of(places("cut", tmp_path).carrier)
         command.send_signal(how)
         assert command.wait(timeout=30) != 0
     if how is signal.SIGINT:
