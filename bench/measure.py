@@ -93,24 +93,25 @@ class Carried:
     """What the carrier saw of a run: the judge of both sides."""
 
     invites: int
-    completed: int
-    """Answered, pressed their key, ended."""
-    seconds: float
-    """From the first INVITE to the last end."""
+    pressed: frozenset[str]
+    """The numbers that answered, pressed their key and ended."""
+    per_second: float
+    """Completed calls a second between the tenth and the ninetieth hundredth of them: without start and end."""
     at_once: int
     first_audio_ms: list[float]
 
     @property
-    def per_second(self) -> float:
-        """Completed calls a second."""
-        return self.completed / self.seconds if self.seconds else 0.0
+    def completed(self) -> int:
+        """How many pressed their key."""
+        return len(self.pressed)
 
 
 def carried(rows: list[TruthRow]) -> Carried:
     """Sums a truth up."""
     done = [row for row in rows if row.answered_at and row.keys and row.ended_at]
-    ends = [row.ended_at for row in rows if row.ended_at]
-    first = min((row.invited_at for row in rows), default=None)
+    ends = sorted(row.ended_at for row in done if row.ended_at)
+    tenth = len(ends) // 10
+    span_s = (ends[-1 - tenth] - ends[tenth]).total_seconds() if ends else 0.0
     steps = sorted([(row.invited_at, 1) for row in rows] + [(row.ended_at, -1) for row in rows if row.ended_at])
     now = most = 0
     for _, step in steps:
@@ -121,8 +122,13 @@ def carried(rows: list[TruthRow]) -> Carried:
         for row in rows
         if row.answered_at and row.first_audio_at
     ]
-    seconds = (max(ends) - first).total_seconds() if first and ends else 0.0
-    return Carried(invites=len(rows), completed=len(done), seconds=seconds, at_once=most, first_audio_ms=sorted(audio))
+    return Carried(
+        invites=len(rows),
+        pressed=frozenset(row.number for row in done),
+        per_second=(len(ends) - 1 - 2 * tenth) / span_s if span_s else 0.0,
+        at_once=most,
+        first_audio_ms=sorted(audio),
+    )
 
 
 def percentile(ordered: list[float], percent: int) -> float | None:

@@ -23,7 +23,7 @@ from dialer.pacing.decide import Binding
 
 log = logging.getLogger(__name__)
 
-BUSY_TURN_S = 0.05
+BUSY_TURN_S = 0.1
 SWEEP_EVERY_S = 10
 WORKERS_EVERY_S = 2
 CALENDAR_EVERY_S = 3600

@@ -28,8 +28,9 @@ from dialer.errors import DialerError
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.03
-"""How long changes gather before they are stored; nobody waits for these, so it costs nothing but commits saved."""
+GATHER_S = 0.1
+"""How long changes gather before they are stored. Nobody waits for them (a slot needs longer to settle), and what
+happens to a call within that time becomes one update of its row."""
 FLOW_RESULT_S = 5.0
 """How long the verdict on an answered call waits for its dialogue's result (promise 4)."""
 REASON_S = 2.0

@@ -16,8 +16,9 @@ from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.states import State
 from dialer.campaign.model import RetryPolicy
 from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Totals
+from dialer.storage import tables
+from dialer.storage.bulk import insert_rows
 from dialer.storage.claims import history
-from dialer.storage.events import insert_events
 
 SETTLE = timedelta(seconds=0.5)
 """How long a slot stays taken after Hangup: the BYE leaves asynchronously."""
@@ -109,7 +110,7 @@ async def save(
         values: dict[str, Any] = {f"a_{name}": [row[name] for row in rows] for name in _ATTEMPT_TYPES}
         values |= {f"c_{name}": [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
         await connection.execute(_SAVE, values)
-        await insert_events(connection, events)
+        await insert_rows(connection, tables.event, events)
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.contacts.contact import Claim, ClaimResult, Contact
-from dialer.storage import event_log
-from dialer.storage.events import insert_events
+from dialer.storage import event_log, tables
+from dialer.storage.bulk import insert_rows
 
 _LOCK = text("select revision_id, tenant_id from campaign where id = :campaign for no key update")
 
@@ -105,7 +105,7 @@ async def claim(
             )
             for row in rows
         ]
-        await insert_events(connection, [_submitting(one.attempt) for one in claims])
+        await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
     return ClaimResult(claims=claims, in_use=in_use)
 
 
