@@ -1,31 +1,52 @@
-"""Asks whoever listens on the FastAGI port whether it is our workers, of this version and on this database."""
+"""Asks whoever listens on the FastAGI port whether it is our workers: this version, and settings that mean the same."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import socket
 from enum import Enum
 
-from agi.server import SERVICE, database_hash
 from dialer import __version__, names
 from dialer.settings import Settings
 
 TIMEOUT_S = 2.0
+SERVICE = "dialer-agi"
 
 
 class Listener(Enum):
     """Who is on the port."""
 
     OK = "ok"
-    """Our workers: this version, this database."""
+    """Our workers: this version, the same settings."""
     ABSENT = "absent"
     """Nobody."""
     FOREIGN = "foreign"
-    """Another program, another version of dialer, or one that uses another database."""
+    """Another program, another version of dialer, or workers whose settings differ where it matters."""
+
+
+def identity(settings: Settings) -> dict[str, str]:
+    """What workers say of themselves: equal only when they would treat a call in the same way.
+
+    The settings are what a worker takes from them, under the key that signs attempts (HMAC-SHA256, RFC 2104), which is
+    thereby compared too; nothing of them can be read out of it.
+    """
+    said = json.dumps([
+        settings.database,
+        str(settings.prompts_dir.resolve()),
+        [[trunk.name, trunk.codec] for trunk in settings.trunks],
+        [[node.name, node.longest_call_s] for node in settings.nodes],
+    ])  # fmt: skip
+    mac = hmac.new(settings.mac_key(), said.encode(), hashlib.sha256).hexdigest()
+    return {"service": SERVICE, "version": __version__, "settings": mac}
 
 
 def check(settings: Settings) -> Listener:
-    """Connects to `settings.agi`, says hello, and reads one line of JSON; takes 2 s at most."""
+    """Connects to `settings.agi`, says hello, and reads one line of JSON; takes 2 s at most.
+
+    Raises InvalidInput when the key cannot be read.
+    """
     request = f"agi_network: yes\nagi_network_script: {names.AGI_HANDSHAKE_ROUTE}\n\n"
     try:
         with socket.create_connection((settings.agi.host, settings.agi.port), timeout=TIMEOUT_S) as connection:
@@ -41,5 +62,4 @@ def check(settings: Settings) -> Listener:
         said = json.loads(line)
     except ValueError:
         return Listener.FOREIGN
-    ours = {"service": SERVICE, "version": __version__, "database": database_hash(settings)}
-    return Listener.OK if said == ours else Listener.FOREIGN
+    return Listener.OK if said == identity(settings) else Listener.FOREIGN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import socket
@@ -11,12 +10,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+from agi.handshake import identity
 from agi.interpreter import Interpreter
 from agi.ports import CallerHungUp, Dialogue, PhoneBroken, SoundMissing, Voice
 from agi.results import NoDialogue, ResultStore
 from agi.session import HEADER_LIMIT, Session, read_headers
 from agi.voice import SpeechVoice
-from dialer import __version__, names, tokens
+from dialer import names, tokens
 from dialer.clock import Clock
 from dialer.errors import DialerError
 from dialer.log import Sparse
@@ -29,12 +29,6 @@ MAX_CONNECTIONS = 4000
 MAX_UNKNOWN = 500
 """Connections that have not yet shown a valid token; more are strangers, or a node out of its mind."""
 SPEECH_THREADS = 4
-SERVICE = "dialer-agi"
-
-
-def database_hash(settings: Settings) -> str:
-    """Says whether two processes use one database, without telling which."""
-    return hashlib.sha256(settings.database.encode()).hexdigest()[:16]
 
 
 class AgiServer:
@@ -43,6 +37,7 @@ class AgiServer:
     def __init__(self, *, settings: Settings, store: ResultStore, clock: Clock) -> None:
         self._settings, self._store, self._clock = settings, store, clock
         self._key = settings.mac_key()
+        self._identity = json.dumps(identity(settings)).encode() + b"\n"
         self._threads = ThreadPoolExecutor(SPEECH_THREADS, thread_name_prefix="speech")
         self._voices: dict[str, SpeechVoice] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,8 +104,7 @@ class AgiServer:
     ) -> None:
         route = headers.get("agi_network_script", "").partition("?")[0].strip("/")
         if route == names.AGI_HANDSHAKE_ROUTE:
-            identity = {"service": SERVICE, "version": __version__, "database": database_hash(self._settings)}
-            writer.write(json.dumps(identity).encode() + b"\n")
+            writer.write(self._identity)
             await writer.drain()
             return
         if route != names.AGI_FLOW_ROUTE:

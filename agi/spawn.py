@@ -11,7 +11,7 @@ from time import sleep
 
 from agi.handshake import Listener, check
 from dialer.clock import monotonic
-from dialer.errors import WorkersAway
+from dialer.errors import DialerError, WorkersAway
 from dialer.settings import Settings
 
 READY_S = 20.0
@@ -19,37 +19,62 @@ LEAVE_S = 2.0
 LOOK_EVERY_S = 0.05
 
 
+class Staff:
+    """The workers beside a run."""
+
+    def __init__(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.process = process
+        """The parent of our own workers; None when others serve."""
+        self.stays = False
+
+    def stay(self) -> None:
+        """Our own workers go on after the run, because calls may be live; the next run finds and uses them."""
+        self.stays = True
+
+
 @contextmanager
-def workers(settings: Settings, settings_file: Path) -> Iterator[None]:
+def workers(settings: Settings, settings_file: Path) -> Iterator[Staff]:
     """Workers answer while this is open: those that run already, else some of our own.
 
     Our own are a process group of their own, so that Ctrl-C at the terminal does not cut live dialogues; at the end
-    they finish theirs and go. Raises WorkersAway when another program holds the port.
+    they finish theirs and go, unless they were told to stay. Raises WorkersAway when another program holds the port.
     """
     found = check(settings)
     if found is Listener.OK:
-        yield
+        yield Staff()
         return
     if found is Listener.FOREIGN:
         raise WorkersAway(
-            f"another program listens on {settings.agi.host}:{settings.agi.port}: not dialer's workers, or those of "
-            "another version or database. Stop it, or choose another agi.port in the settings."
+            f"another program listens on {settings.agi.host}:{settings.agi.port}: not dialer's workers, or some that "
+            "were started by another version, or with another database, key, prompts directory, trunk or node. "
+            "Stop it, or choose another agi.port in the settings."
         )
     log_file = settings.state_dir / "logs" / "agi.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "cli", "agi", "serve", "--settings", str(settings_file.resolve())]
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )  # fmt: skip
+    process = _start(settings_file, log_file)
+    staff = Staff(process)
     try:
         _wait_until_ready(process, settings, log_file)
-        yield
+        yield staff
     finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            # Without live dialogues they are gone at once; with some, they end when those have.
-            process.wait(LEAVE_S)
+        if not staff.stays:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                # Without live dialogues they are gone at once; with some, they end when those have.
+                process.wait(LEAVE_S)
+
+
+def _start(settings_file: Path, log_file: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "cli", "agi", "serve", "--settings", str(settings_file.resolve())]
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log = log_file.open("ab")
+    except OSError as error:
+        raise DialerError(
+            f"the workers' log {log_file} cannot be written: {error.strerror}. Correct `state_dir` in the settings, or "
+            "its owner."
+        ) from error
+    with log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], settings: Settings, log_file: Path) -> None:

@@ -70,6 +70,8 @@ class Supervisor:
     def stop(self) -> None:
         """Tells the workers to finish; told again, they end their dialogues."""
         self._stopping.set()
+        # While one process holds it open, the kernel takes calls into its queue, and nobody would ever read them.
+        self._listener.close()
         for process in self._processes.values():
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)

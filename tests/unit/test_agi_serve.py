@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from agi.handshake import Listener, check
+from agi.spawn import workers
+from dialer.errors import DialerError
 from dialer.settings import Settings, load
+from tests.support.fake_asterisk import request
 
 START_S = 30.0
 
@@ -142,6 +146,76 @@ def test_no_worker_outlives_its_parent(serve: Serve, settings: Settings) -> None
     serve.process.wait()
     assert all(gone(pid) for pid in workers)
     assert check(settings) is Listener.ABSENT
+
+
+@pytest.fixture
+def live_call(serve: Serve, settings: Settings) -> Iterator[socket.socket]:
+    """A call that hears an apology (there is no database) for as long as it likes."""
+    serve.wait("worker_ready", 2)
+    with socket.create_connection((settings.agi.host, settings.agi.port), timeout=START_S) as call:
+        call.sendall(request(UUID(int=7), settings.mac_key()))
+        assert call.recv(100).startswith(b"STREAM FILE")
+        yield call
+
+
+def test_workers_that_only_finish_their_calls_take_no_new_ones(
+    serve: Serve, live_call: socket.socket, settings: Settings
+) -> None:
+    serve.process.send_signal(signal.SIGTERM)
+    serve.wait("draining")
+    deadline = time.monotonic() + START_S
+    while check(settings) is not Listener.ABSENT:
+        assert time.monotonic() < deadline, "somebody still listens, and nobody reads"
+    assert serve.process.poll() is None, "the live call is still served"
+
+
+@pytest.mark.parametrize("stay", [False, True])
+def test_workers_of_a_run_end_with_it_unless_they_are_told_to_stay(settings_file: Path, stay: bool) -> None:
+    settings = load(settings_file, {})
+    with workers(settings, settings_file) as staff:
+        assert staff.process is not None
+        with workers(settings, settings_file) as second:
+            assert second.process is None, "those that run are used"
+            second.stay()
+        assert check(settings) is Listener.OK
+        if stay:
+            staff.stay()
+    assert check(settings) is (Listener.OK if stay else Listener.ABSENT)
+    if stay:
+        staff.process.terminate()
+    assert staff.process.wait(START_S) == 0
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_sentence(settings_file: Path, settings: Settings) -> None:
+    settings.state_dir.mkdir()
+    (settings.state_dir / "logs").write_text("not a directory")
+    with pytest.raises(DialerError, match=r"agi\.log cannot be written.*state_dir"), workers(settings, settings_file):
+        raise AssertionError("nothing was started")
+
+
+def other_key(settings: Settings) -> Settings:
+    file = settings.state_dir.with_name("other-key")
+    file.write_text("o" * 64)
+    return settings.model_copy(update={"mac_key_file": file})
+
+
+OTHERS: dict[str, Callable[[Settings], Settings]] = {
+    "another key": other_key,
+    "another database": lambda settings: settings.model_copy(update={"database": "postgresql:///other"}),
+    "other prompts": lambda settings: settings.model_copy(update={"state_dir": settings.state_dir / "other"}),
+    "another codec": lambda settings: settings.model_copy(
+        update={"trunks": (settings.trunks[0].model_copy(update={"codec": "ulaw"}),)}
+    ),
+    "another longest call": lambda settings: settings.model_copy(
+        update={"nodes": (settings.nodes[0].model_copy(update={"longest_call_s": 10}),)}
+    ),
+}
+
+
+def test_workers_with_other_settings_are_foreign(serve: Serve, settings: Settings) -> None:
+    serve.wait("worker_ready", 2)
+    assert check(settings) is Listener.OK
+    assert {what: check(other(settings)) for what, other in OTHERS.items()} == dict.fromkeys(OTHERS, Listener.FOREIGN)
 
 
 def test_a_taken_port_is_one_clear_sentence(settings_file: Path, settings: Settings) -> None:
