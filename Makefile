@@ -22,7 +22,7 @@ bench: setup ## Measure against the bare loop; NAME=ivr_full or ivr_60 for one
 	@$(python) -m bench $(NAME)
 
 clean: ## End every lab of this clone and remove what was built, but not the cache
-	@for lab in var/lab/*/; do [ ! -d "$$lab" ] || .venv/bin/dialer lab down --name "$$(basename "$$lab")"; done
+	@for lab in var/lab/*/; do [ ! -d "$$lab" ] || .venv/bin/dialer lab down --name "$$(basename "$$lab")" || exit 1; done
 	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 docs: setup ## Write docs/cli.md anew from the help texts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from dialer.clock import monotonic, utc_now
 from dialer.contacts.ingest import Accepted
 from dialer.errors import InvalidInput
 from dialer.monitoring import terminal
-from dialer.run import Overrides, check_trunk, run_campaign, running
+from dialer.run import Left, Overrides, Prepared, Staff, check_trunk, run_campaign, running
 from dialer.settings import Settings
 from dialer.storage import campaigns, migrate
 from dialer.storage.prepare import prepare, read_people
@@ -38,7 +37,7 @@ class Siblings:
     """What a run needs of the packages that dialer does not import."""
 
     build_prompts: Callable[[LoadedCampaign, Settings, Callable[[int, int], None]], object]
-    workers: Callable[[Settings, Path], AbstractContextManager[None]]
+    workers: Callable[[Settings, Path], AbstractContextManager[Staff]]
     workers_answer: Callable[[Settings], bool]
 
 
@@ -102,33 +101,43 @@ def _run(
 ) -> int:
     view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
     engine = sync_engine(settings)
-    try:
+    revisions: list[int] = []
+
+    def get_ready() -> Prepared:
         migrate.require_current(engine)
-        prepared = prepare(engine, loaded, utc_now(), view.note, settings.state_dir / "rejects")
+        made = prepare(engine, loaded, utc_now(), view.note, settings.state_dir / "rejects")
+        revisions.append(made.revision_id)
         siblings.build_prompts(loaded, settings, _prompt_progress(view))
+        return Prepared(
+            campaign=running(loaded.campaign, made.campaign_id, made.revision_id, overrides),
+            workers=lambda: siblings.workers(settings, settings_file),
+        )
 
-        async def workers_answer() -> bool:
-            return await asyncio.to_thread(siblings.workers_answer, settings)
+    async def workers_answer() -> bool:
+        return await asyncio.to_thread(siblings.workers_answer, settings)
 
-        async def refresh_calendar() -> None:
-            def refresh() -> None:
-                with plain_errors(), engine.begin() as connection:
-                    campaigns.refresh_calendar(connection, prepared.campaign_id, utc_now())
+    async def refresh_calendar() -> None:
+        def refresh() -> None:
+            with plain_errors(), engine.begin() as connection:
+                campaigns.refresh_calendar(connection, revisions[0], utc_now())
 
-            await asyncio.to_thread(refresh)
+        await asyncio.to_thread(refresh)
 
-        campaign = running(loaded.campaign, prepared.campaign_id, overrides)
-        with siblings.workers(settings, settings_file):
-            progress, drained = asyncio.run(run_campaign(settings, campaign, view, workers_answer, refresh_calendar))
+    try:
+        trunk = check_trunk(settings, loaded.campaign)
+        progress, drained = asyncio.run(
+            run_campaign(settings, trunk, view, get_ready, workers_answer, refresh_calendar)
+        )  # fmt: skip
+    except Left:
+        return STOPPED
     finally:
         view.close()
         engine.dispose()
-    logging.getLogger(__name__).info("run ended", extra={"event": "run.ended", "campaign": campaign.name})
     if as_json:
         click.echo(json.dumps({"summary": terminal.as_data(progress)}))
     else:
         Console(file=sys.stdout).print(terminal.summary(progress, drained=drained))
-    return STOPPED if drained and progress.due else 0
+    return STOPPED if drained and progress.due > progress.never else 0
 
 
 def _prompt_progress(view: terminal.View) -> Callable[[int, int], None]:
@@ -143,7 +152,7 @@ def _prompt_progress(view: terminal.View) -> Callable[[int, int], None]:
 
 
 def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides) -> None:
-    campaign = running(loaded.campaign, 0, overrides)
+    campaign = running(loaded.campaign, 0, 0, overrides)
     people = numbers = rejected = callable_now = 0
     now = utc_now()
     open_by_zones: dict[str, bool] = {}

@@ -19,6 +19,7 @@ from dialer.errors import InvalidInput, Problem
 
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
 FILE_VARIABLE = "DIALER_SETTINGS"
+MAC_KEY_BYTES = 32
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -84,7 +85,7 @@ class Settings(_Part):
     state_dir: Path = Path("var")
     """Prompts, journal, logs. Relative paths start where the settings file stands."""
     mac_key_file: Path
-    """At least 32 random bytes; signs the attempt ids that cross AMI and FastAGI."""
+    """At least 32 random characters; signs the attempt ids that cross AMI and FastAGI."""
     agi: AgiSettings = AgiSettings()
     nodes: tuple[NodeSettings, ...] = Field(min_length=1)
     trunks: tuple[TrunkSettings, ...] = Field(min_length=1)
@@ -122,7 +123,13 @@ class Settings(_Part):
 
     def mac_key(self) -> bytes:
         """The key behind the attempt ids' signatures."""
-        return read_secret(self.mac_key_file).encode()
+        key = read_secret(self.mac_key_file).encode()
+        if len(key) < MAC_KEY_BYTES:
+            raise InvalidInput(
+                f"the key in {self.mac_key_file} is too short to sign with: {len(key)} characters, and {MAC_KEY_BYTES} "
+                f"are needed. Make one with `openssl rand -hex 32 > {self.mac_key_file}`."
+            )
+        return key
 
     def database_url(self) -> str:
         """The URL for SQLAlchemy with psycopg 3; the password stays out of it (`database_password`)."""
@@ -141,11 +148,17 @@ def read_secret(path: Path) -> str:
         raise InvalidInput(
             f"cannot read the secret in {path}: {error.strerror}. Create it, readable by you alone."
         ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"the secret in {path} is not text. Make one with `openssl rand -hex 32 > {path}`."
+        ) from error
     if not text:
         raise InvalidInput(
             f"the secret file {path} is empty. Put a long random text into it, for example with "
             f"`openssl rand -hex 32 > {path}`."
         )
+    if not text.isprintable():
+        raise InvalidInput(f"the secret in {path} has more than one line. Keep one line of printable characters.")
     return text
 
 

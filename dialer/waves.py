@@ -44,6 +44,7 @@ DEFAULTS: Mapping[Disposition, Retry | Literal["stop", "hold"]] = {
 DEAD_NUMBER = frozenset({D.INVALID_NUMBER, D.NUMBER_CHANGED})
 """The number is of no use; the person's next one is tried, as a try of its own."""
 NEXT_NUMBER_AFTER = timedelta(minutes=1)
+RETURNED_AFTER = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,9 @@ def after(
     `contact` is as it was before the attempt. Every disposition has a bounded number of retries, counted or not, so
     nobody is dialled without end.
     """
+    if disposition is D.RETURNED:
+        # Nothing was sent, so nothing happened; however often that is, nobody's telephone rings.
+        return Next(at=ended_at + RETURNED_AFTER, number=number)
     history = (*contact.history, (number, disposition))
     counted = contact.attempts + counts(disposition)
     chosen = rule(policy, disposition)

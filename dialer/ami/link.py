@@ -41,6 +41,10 @@ class LinkLost(Exception):
     """The link went down before Asterisk answered: what was sent may have been done."""
 
 
+class NotSent(LinkLost):
+    """The link is down and nothing was sent: what was asked was certainly not done."""
+
+
 class LinkState(Enum):
     """Whether actions may be sent."""
 
@@ -106,8 +110,6 @@ class AmiLink:
         self.state = LinkState.DOWN
         self.refusal = ""
         self.events: asyncio.Queue[tuple[datetime, Headers]] = asyncio.Queue(QUEUE_LENGTH)
-        self.sessions = 0
-        """How many times the link came up."""
         self._address = (host, port)
         self._login = {"Action": "Login", "Username": username, "Secret": secret, "Events": "on"}
         self._now = now
@@ -172,7 +174,6 @@ class AmiLink:
                 f"something answers at {host}:{port}, but not as Asterisk's manager interface. "
                 "Correct the node's `ami` in the settings, or wait until Asterisk has started."
             ) from error
-        self.sessions += 1
         self.state = LinkState.UP
 
     def _refused(self, message: str, host: str, port: int) -> AsteriskAway:
@@ -207,13 +208,13 @@ class AmiLink:
         Raises ValueError, and sends nothing, when a value could be read as more than one header line.
         """
         if self.state is not LinkState.UP:
-            raise LinkLost("the AMI link is down; nothing was sent")
+            raise NotSent("the AMI link is down; nothing was sent")
         return await self._ask(action, timeout_s)
 
     async def send_list(self, action: Mapping[str, str | list[str]], timeout_s: float = 30.0) -> list[Headers]:
         """Sends an action that Asterisk answers with a list; all its messages."""
         if self.state is not LinkState.UP:
-            raise LinkLost("the AMI link is down; nothing was sent")
+            raise NotSent("the AMI link is down; nothing was sent")
         answers = await self._await(dict(action), timeout_s, as_list=True)
         return [_plain(message) for message in (answers if isinstance(answers, list) else [answers])]
 
@@ -227,7 +228,7 @@ class AmiLink:
     async def _await(self, action: dict[str, Any], timeout_s: float, *, as_list: bool) -> Any:
         check_headers(action.items())
         if self._manager is None or self._manager.protocol is None:
-            raise LinkLost("the AMI link is down; nothing was sent")
+            raise NotSent("the AMI link is down; nothing was sent")
         protocol = self._manager.protocol
         future = self._manager.send_action(action, as_list=as_list)
         self._pending.add(future)

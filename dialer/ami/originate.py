@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dialer import names, phone
-from dialer.ami.link import AmiLink, LinkLost
-from dialer.calls.events import Accepted, Refused, Unclear
+from dialer.ami.link import AmiLink, LinkLost, NotSent
+from dialer.calls.events import Accepted, Refused, Returned, Unclear
 from dialer.calls.order import Order
 
 _TRUNK = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -46,7 +46,7 @@ def headers(order: Order, token: str) -> dict[str, str | list[str]]:
 
 async def originate(
     link: AmiLink, order: Order, token: str, now: Callable[[], datetime]
-) -> Accepted | Refused | Unclear:
+) -> Accepted | Refused | Returned | Unclear:
     """Submits an attempt once; `token` is its signed id. What may have been done without an answer is unclear."""
     try:
         action = headers(order, token)
@@ -54,6 +54,8 @@ async def originate(
         return Refused(at=now(), message=str(error))
     try:
         answer = await link.send(action)
+    except NotSent:
+        return Returned(at=now())
     except LinkLost:
         return Unclear(at=now())
     if answer.get("response") == "Error":

@@ -9,7 +9,7 @@ from uuid import UUID
 from dialer import names, tokens
 from dialer.ami import originate, translate
 from dialer.ami.link import AmiLink, LinkLost, LinkState
-from dialer.calls.events import Accepted, CallEvent, Created, Refused, Unclear
+from dialer.calls.events import Accepted, CallEvent, Created, Refused, Returned, Unclear
 from dialer.calls.order import Order
 
 
@@ -35,7 +35,7 @@ class AmiTelephony:
         """Keeps the session with the node up until cancelled or refused for good."""
         await self._link.keep_up(on_up, on_down)
 
-    async def originate(self, order: Order) -> Accepted | Refused | Unclear:
+    async def originate(self, order: Order) -> Accepted | Refused | Returned | Unclear:
         """Places one call, once."""
         return await originate.originate(self._link, order, tokens.sign(order.attempt_id, self._mac_key), self._now)
 

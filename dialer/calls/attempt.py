@@ -35,8 +35,11 @@ class Attempt:
     cause: int | None = None
     tech_cause: int | None = None
     refusal: str | None = None
+    returned: bool = False
     channel_seen: bool = False
     """Whether Asterisk ever made a channel for it."""
+    watched: bool = True
+    """Whether one session with the node saw everything since the submission; else silence proves nothing."""
     flow: DialogueEnd | None = None
     disposition: Disposition | None = None
     seq: int = 0

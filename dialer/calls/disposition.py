@@ -39,6 +39,8 @@ class Disposition(Enum):
     RTP_LOST = "rtp_lost"
     NOT_PLACED = "not_placed"
     """Asterisk refused the Originate, or failed before it made a channel: no INVITE left."""
+    RETURNED = "returned"
+    """Claimed and given back: nothing was sent; the contact is due again at once."""
     UNKNOWN = "unknown"
     """It may have been placed; there is no evidence of how it went."""
 
@@ -61,11 +63,11 @@ BLAME: dict[Disposition, Blame] = {
         (D.PARTIAL, D.REFUSED, D.NO_INPUT, D.HUNG_UP, D.BUSY, D.NO_ANSWER, D.UNREACHABLE, D.REJECTED, D.BLOCKED,
          D.INVALID_NUMBER, D.NUMBER_CHANGED, D.OUT_OF_ORDER), Blame.PERSON),
     **dict.fromkeys((D.TRUNK_REFUSED, D.CONGESTION, D.RTP_LOST), Blame.TRUNK),
-    **dict.fromkeys((D.DIALOGUE_ERROR, D.MEDIA_ERROR, D.NOT_PLACED), Blame.OURS),
+    **dict.fromkeys((D.DIALOGUE_ERROR, D.MEDIA_ERROR, D.NOT_PLACED, D.RETURNED), Blame.OURS),
     D.UNKNOWN: Blame.UNCLEAR,
 }  # fmt: skip
 
-UNCOUNTED = frozenset({D.TRUNK_REFUSED, D.CONGESTION, D.MEDIA_ERROR, D.NOT_PLACED})
+UNCOUNTED = frozenset({D.TRUNK_REFUSED, D.CONGESTION, D.MEDIA_ERROR, D.NOT_PLACED, D.RETURNED})
 """These do not use up the person's attempts: nothing rang there, and it was not the person's doing."""
 
 FLOW: dict[FlowResult, Disposition] = {
@@ -88,11 +90,13 @@ SIP: dict[int, Disposition] = {
 Q850: dict[int, Disposition] = {
     1: D.INVALID_NUMBER, 3: D.INVALID_NUMBER, 17: D.BUSY, 18: D.NO_ANSWER, 19: D.NO_ANSWER, 20: D.UNREACHABLE,
     21: D.REJECTED, 22: D.NUMBER_CHANGED, 23: D.NUMBER_CHANGED, 27: D.OUT_OF_ORDER, 28: D.INVALID_NUMBER,
-    34: D.CONGESTION, 38: D.CONGESTION, 41: D.CONGESTION, 42: D.CONGESTION, 44: D.RTP_LOST, 47: D.CONGESTION,
+    34: D.CONGESTION, 38: D.CONGESTION, 41: D.CONGESTION, 42: D.CONGESTION, 44: D.CONGESTION, 47: D.CONGESTION,
     52: D.TRUNK_REFUSED, 57: D.TRUNK_REFUSED, 58: D.MEDIA_ERROR, 65: D.MEDIA_ERROR, 88: D.MEDIA_ERROR,
     102: D.CONGESTION,
 }  # fmt: skip
 
+RTP_TIMEOUT = 44
+"""Asterisk itself hung up: the far end sent no sound for a minute (res_pjsip_sdp_rtp.c, rtp_timeout)."""
 OUR_RING_LIMIT = 3
 """OriginateResponse's reason when the Timeout of our Originate ran out (pbx.c, pbx_dial_reason)."""
 
@@ -102,7 +106,9 @@ class Facts:
     """What is known of an attempt when it ends."""
 
     refused: bool = False
+    returned: bool = False
     channel_seen: bool = False
+    watched: bool = True
     answered: bool = False
     rang: bool = False
     flow: FlowResult | None = None
@@ -114,14 +120,19 @@ class Facts:
 
 def verdict(facts: Facts) -> Disposition:
     """The disposition of an ended attempt."""
-    if facts.refused or (facts.originate_reason is not None and not facts.channel_seen):
-        # Asterisk said no to the Originate, or said that it failed without ever making a channel.
+    if facts.returned:
+        return D.RETURNED
+    if facts.refused:
         return D.NOT_PLACED
     if facts.answered:
         return _of_answered(facts)
     if facts.originate_reason == OUR_RING_LIMIT:
-        # A carrier that never says even 180 is a dead trunk, not a person who does not answer.
-        return D.NO_ANSWER if facts.rang else D.CONGESTION
+        # A carrier that never says even 180 is a dead trunk, not a person who does not answer. Who was not watching
+        # does not know whether it rang, and takes it that it did: an attempt too many is harm.
+        return D.NO_ANSWER if facts.rang or not facts.watched else D.CONGESTION
+    if facts.originate_reason is not None and facts.watched and not facts.channel_seen:
+        # The order failed, and no channel was made for it in all that time: no INVITE left.
+        return D.NOT_PLACED
     if facts.tech_cause == 408 and facts.rang:
         return D.UNREACHABLE
     if facts.tech_cause in SIP:
@@ -134,6 +145,8 @@ def verdict(facts: Facts) -> Disposition:
 def _of_answered(facts: Facts) -> Disposition:
     if facts.flow is None:
         return D.DIALOGUE_ERROR
+    if facts.flow is FlowResult.HUNG_UP and facts.cause == RTP_TIMEOUT:
+        return D.RTP_LOST
     if facts.flow is FlowResult.HUNG_UP and facts.answers:
         return D.PARTIAL
     return FLOW[facts.flow]

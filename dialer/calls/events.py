@@ -84,6 +84,20 @@ class GaveUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Returned:
+    """The claim was given back: nothing was sent to Asterisk, and nothing will be."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unwatched:
+    """The link to the node was lost: what happens to the call until it is back, nobody sees."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Vanished:
     """The node has no channel for it any more, and nobody saw how it went."""
 
@@ -91,5 +105,6 @@ class Vanished:
 
 
 CallEvent = (
-    Accepted | Refused | Unclear | Created | Ringing | Answered | Responded | HungUp | Vanished | FlowEnded | GaveUp
+    Accepted | Refused | Returned | Unclear | Unwatched | Created | Ringing | Answered | Responded | HungUp | Vanished
+    | FlowEnded | GaveUp
 )  # fmt: skip

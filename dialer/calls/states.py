@@ -22,8 +22,10 @@ from dialer.calls.events import (
     HungUp,
     Refused,
     Responded,
+    Returned,
     Ringing,
     Unclear,
+    Unwatched,
     Vanished,
 )
 
@@ -54,6 +56,8 @@ RING_LIMIT_CAUSE = 19
 
 def advance(attempt: Attempt, event: CallEvent, now: datetime) -> Attempt:
     """The attempt after an event; the same object when the event means nothing in its state."""
+    if isinstance(event, Unwatched) and attempt.watched and attempt.state is not State.ENDED:
+        return replace(attempt, watched=False)
     after = _STEPS[attempt.state](attempt, event)
     if after.state is State.ENDED and after is not attempt:
         return replace(after, ended_at=now, hung_up_at=after.hung_up_at or now)
@@ -101,6 +105,8 @@ def _submitting(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, state=State.UNCLEAR)
         case Refused(message=message):
             return _end(replace(attempt, refusal=message))
+        case Returned():
+            return _end(replace(attempt, returned=True))
     return _placing(attempt, event)
 
 
@@ -138,7 +144,8 @@ def _ended(attempt: Attempt, _event: CallEvent) -> Attempt:
 
 def _hang_up(attempt: Attempt, event: HungUp) -> Attempt:
     gone = replace(
-        attempt, state=State.CLOSING, hung_up_at=event.at, cause=event.cause, tech_cause=event.tech_cause
+        attempt, state=State.CLOSING, hung_up_at=event.at, cause=event.cause, tech_cause=event.tech_cause,
+        channel_seen=True,
     )  # fmt: skip
     return _end_if_complete(gone)
 
@@ -151,7 +158,9 @@ def _end(attempt: Attempt) -> Attempt:
     """The one way an attempt ends."""
     facts = Facts(
         refused=attempt.refusal is not None,
+        returned=attempt.returned,
         channel_seen=attempt.channel_seen,
+        watched=attempt.watched,
         answered=attempt.answered_at is not None,
         rang=attempt.ringing_at is not None,
         flow=attempt.flow.result if attempt.flow else None,

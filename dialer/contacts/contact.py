@@ -30,11 +30,20 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a campaign says of its attempts once they are placed."""
+
+    retry: RetryPolicy
+    longest_s: int
+    """Ring limit and longest call together: Asterisk ends every call by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """An attempt that an engine before this one left open, with the retry policy of its own campaign."""
+    """An attempt that an engine before this one left open, with the terms of its own campaign."""
 
     claim: Claim
-    retry: RetryPolicy
+    terms: Terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +75,12 @@ class Totals:
     closed: int
     held: int
     due: int
-    next_due_at: datetime | None
+    """Not in a call, not closed, not held: now or later."""
+    due_now: int
+    """Of these, whose time has come; their window may be closed."""
+    never: int
+    """Of these, whose window does not open within the days ahead: no time zone, or none that its numbers share."""
+    next_call_at: datetime | None
+    """When the next of these may be called: its time has come and its window is open."""
     wave: int
     """The lowest wave among contacts that are due."""
-    dispositions: dict[Disposition, int]

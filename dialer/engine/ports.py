@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from dialer.calls.attempt import Attempt
-from dialer.calls.events import Accepted, CallEvent, Refused, Unclear
+from dialer.calls.disposition import Disposition
+from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
@@ -31,7 +32,7 @@ class Telephony(Protocol):
         """Keeps the session with the node up until cancelled or refused for good."""
         ...
 
-    async def originate(self, order: Order) -> Accepted | Refused | Unclear:
+    async def originate(self, order: Order) -> Accepted | Refused | Returned | Unclear:
         """Places one call, once."""
         ...
 
@@ -55,7 +56,9 @@ class Store(Protocol):
         """Makes room for the events of the week ahead."""
         ...
 
-    async def claim(self, *, campaign_id: int, trunk: str, max_concurrent: int, most: int) -> ClaimResult:
+    async def claim(
+        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+    ) -> ClaimResult:
         """At most `most` due contacts with their committed attempts."""
         ...
 
@@ -73,10 +76,14 @@ class Store(Protocol):
         """What an engine before this one left without a verdict."""
         ...
 
-    async def sent_lately(self) -> list[datetime]:
-        """When the last seconds' attempts were submitted."""
+    async def sent_lately(self, within_s: float) -> list[float]:
+        """How many seconds ago attempts were submitted."""
         ...
 
-    async def totals(self, campaign_id: int) -> Totals:
+    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         """Where a campaign stands."""
+        ...
+
+    async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
+        """A campaign's verdicts so far."""
         ...

@@ -1,11 +1,12 @@
-"""After a start, a lost link, or a missed event: what the node has is compared with what we think is open."""
+"""After a start, a lost link, a doubtful claim, or a missed event: the node is compared with what we think is open."""
 
 from __future__ import annotations
 
 import logging
 from uuid import UUID
 
-from dialer.calls.events import Vanished
+from dialer.calls.attempt import Attempt
+from dialer.calls.events import Answered, FlowEnded, Vanished
 from dialer.calls.states import State
 from dialer.clock import Clock
 from dialer.engine.ports import Store, Telephony
@@ -26,43 +27,61 @@ class Recovery:
         self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
         self._missed: set[UUID] = set()
 
-    async def after_connect(self) -> None:
-        """Takes over what is open and asks the node about each; raises DatabaseAway, and is then done again."""
-        known = {attempt.id for attempt in self._tracker.open_attempts}
+    async def adopt(self) -> None:
+        """Takes over every open attempt of the node that this engine does not know. Raises DatabaseAway."""
         for left in await self._store.open_attempts():
-            if left.claim.attempt.id not in known:
-                self._tracker.adopt(left.claim, left.retry)
+            if self._tracker.adopt(left.claim, left.terms):
+                log.warning("an attempt is open from before",
+                            extra={"event": "recovery.adopted", "attempt": str(left.claim.attempt.id)})  # fmt: skip
+
+    async def compare(self) -> bool:
+        """Waits until nothing sent before can still begin, then asks the node about each open attempt.
+
+        False when the node could not be asked; it must then be done again. Raises DatabaseAway.
+        """
         before = {attempt.id for attempt in self._tracker.open_attempts}
         if not before:
-            return
-        log.warning("%d attempts are open from before; asking the node", len(before), extra={"event": "recovery"})
+            return True
         await self._clock.sleep(FENCE_S)
-        await self._compare(before)
+        live = await self._telephony.live_calls()
+        if live is None:
+            log.error("the node does not list its calls", extra={"event": "recovery.unanswered"})
+            return False
+        open_now = self._tracker.open_attempts
+        for attempt in open_now:
+            for event in live.get(attempt.id, ()):
+                self._tracker.apply(attempt.id, event)
+        await self._settle([one for one in open_now if one.id in before and one.id not in live])
+        return True
 
     async def sweep(self) -> None:
         """Finds attempts whose end was missed: twice in a row not young, not closing, and without a channel."""
         now = self._clock.now()
         suspects = {
-            attempt.id
+            attempt.id: attempt
             for attempt in self._tracker.open_attempts
             if attempt.state is not State.CLOSING and (now - attempt.submitting_at).total_seconds() > YOUNG_S
         }
-        live = await self._telephony.live_calls() if suspects else None
+        live = await self._telephony.live_calls() if suspects else {}
         if live is None:
+            log.error("the node does not list its calls", extra={"event": "recovery.unanswered"})
             return
-        missing = suspects - set(live)
-        for attempt_id in missing & self._missed:
-            log.warning("a call ended unseen", extra={"event": "recovery.vanished", "attempt": str(attempt_id)})
-            self._tracker.apply(attempt_id, Vanished(at=self._clock.now()))
-        self._missed = missing
+        missing = suspects.keys() - live.keys()
+        again, self._missed = missing & self._missed, missing
+        await self._settle([suspects[attempt_id] for attempt_id in again])
 
-    async def _compare(self, before: set[UUID]) -> None:
-        live = await self._telephony.live_calls()
-        if live is None:
-            return
-        for attempt in self._tracker.open_attempts:
-            if attempt.id in live:
-                for event in live[attempt.id]:
-                    self._tracker.apply(attempt.id, event)
-            elif attempt.id in before and attempt.state is not State.CLOSING:
-                self._tracker.apply(attempt.id, Vanished(at=self._clock.now()))
+    async def _settle(self, absent: list[Attempt]) -> None:
+        """Judges attempts that the node has no channel for, by what is known of them."""
+        absent = [attempt for attempt in absent if attempt.state is not State.CLOSING]
+        ended = {end.attempt_id: end for end in await self._store.flow_results([attempt.id for attempt in absent])}
+        for attempt in absent:
+            end = ended.get(attempt.id)
+            if end is None and self._tracker.may_be_unplaced(attempt):
+                continue
+            if end is not None:
+                # Its dialogue has a result, so it was answered, whatever we saw of it.
+                self._tracker.apply(attempt.id, Answered(at=end.at))
+            self._tracker.apply(attempt.id, Vanished(at=self._clock.now()))
+            if end is not None:
+                self._tracker.apply(attempt.id, FlowEnded(end=end))
+            log.warning("a call ended unseen", extra={"event": "recovery.vanished", "attempt": str(attempt.id)})

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,12 +19,16 @@ from dialer.engine.campaign_loop import CampaignLoop, RunningCampaign
 from dialer.engine.ports import Store, Telephony
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
-from dialer.errors import AsteriskAway, DatabaseAway, DialerError
+from dialer.errors import AsteriskAway, DialerError
 from dialer.pacing.decide import Binding
+from dialer.pacing.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
 BUSY_TURN_S = 0.1
+PLAN_EVERY_S = 1
+LOOK_SHARE = 20
+"""Counting contacts may take a twentieth of the time."""
 SWEEP_EVERY_S = 10
 WORKERS_EVERY_S = 2
 CALENDAR_EVERY_S = 3600
@@ -45,9 +50,12 @@ class Progress:
     closed: int
     held: int
     due: int
-    next_due_at: datetime | None
+    due_now: int
+    never: int
+    next_call_at: datetime | None
     dispositions: dict[str, int]
     binding: Binding
+    refusal: str
 
 
 class Supervisor:
@@ -71,12 +79,13 @@ class Supervisor:
         self._loop: CampaignLoop | None = None
         self._totals: Totals | None = None
         self._dispositions: Counter[Disposition] = Counter()
-        self._wake = asyncio.Event()
+        self._wake, self._doubt, self._adopted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
         self._recovered = self._workers = self._draining = False
         self._is_ours = True
+        self._look_again_at = 0.0
         self.tracker.ended.append(self._count)
 
     # -- what the terminal asks ------------------------------------------------------------------------------------
@@ -99,9 +108,12 @@ class Supervisor:
             closed=totals.closed,
             held=totals.held,
             due=totals.due,
-            next_due_at=totals.next_due_at,
+            due_now=totals.due_now,
+            never=totals.never,
+            next_call_at=totals.next_call_at,
             dispositions={one.value: number for one, number in self._dispositions.most_common()},
-            binding=loop.binding,
+            binding=self._binding(loop, totals),
+            refusal=loop.refusal,
         )
 
     def drain(self) -> None:
@@ -112,24 +124,31 @@ class Supervisor:
     # -- the run ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> Progress:
-        """Runs the campaign until every contact is closed or held, or it is drained."""
-        if not await self._store.hold_node():
-            raise DialerError("another engine dials through this node already. Stop it first, or wait until it ends.")
+        """Runs the campaign until every contact that may be called is closed or held, or it is drained."""
         await self._store.ensure_partitions(self._clock.now())
-        now, monotonic = self._clock.now(), self._clock.monotonic()
-        sent_at = [monotonic - (now - at).total_seconds() for at in await self._store.sent_lately()]
-        self._loop = CampaignLoop(
-            self.campaign, self._store, self._telephony, self.tracker, self._clock, self._blocked, sent_at
+        memory_s = RateLimit.memory_s(self.campaign.calls_per_second)
+        sent_at = [self._clock.monotonic() - ago for ago in await self._store.sent_lately(memory_s)]
+        loop = self._loop = CampaignLoop(
+            self.campaign,
+            self._store,
+            self._telephony,
+            self.tracker,
+            self._clock,
+            self._blocked,
+            self._in_doubt,
+            sent_at,
         )
         await self._look_at_totals()
-        self._dispositions.update(self._totals.dispositions if self._totals else {})
+        self._dispositions.update(await self._store.dispositions(self.campaign.id))
         await self._check_workers()
+        self._doubt.set()
         self._schedule()
         tasks = [
             asyncio.create_task(self.tracker.run(), name="tracker"),
             asyncio.create_task(self._telephony.keep_up(self._on_up, self._on_down), name="link"),
             asyncio.create_task(self._pump(), name="events"),
-            asyncio.create_task(self._launch_until_done(self._loop), name="launch"),
+            asyncio.create_task(self._recover(), name="recovery"),
+            asyncio.create_task(self._launch_until_done(loop), name="launch"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -142,14 +161,15 @@ class Supervisor:
             for task in reversed(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self._look_at_totals()
         progress = self.progress()
         assert progress is not None
+        log.info("run ended", extra={"event": "run.ended", "campaign": self.campaign.name,
+                                     "unexpected_events": self.tracker.unexpected})  # fmt: skip
         return progress
 
     def _schedule(self) -> None:
         for job, seconds in (
-            (self._look_at_totals, 1),
+            (self._plan, PLAN_EVERY_S),
             (self._check_workers, WORKERS_EVERY_S),
             (self._check_lock, WORKERS_EVERY_S),
             (self._recovery.sweep, SWEEP_EVERY_S),
@@ -160,35 +180,65 @@ class Supervisor:
 
     async def _launch_until_done(self, loop: CampaignLoop) -> None:
         while True:
-            launched = await loop.turn()
-            if self._is_done() and self.tracker.is_settled:
-                await self._look_at_totals()
-                if self._is_done():
-                    return
-            idle = launched == 0 and not self.tracker.open_attempts
-            await self._pause(idle)
+            launched = 0
+            if self._draining or self._somebody_may_be_due():
+                launched = await loop.turn()
+            else:
+                loop.binding = self._blocked() or Binding.NOTHING_DUE
+            if self._is_done() and self.tracker.is_settled and await self._is_done_indeed():
+                return
+            if launched == 0 and loop.binding is Binding.NOTHING_DUE:
+                await self._until_planned()
+            else:
+                await self._clock.sleep(BUSY_TURN_S)
 
-    async def _pause(self, idle: bool) -> None:
-        """Between turns: a moment while calls are under way, else until the planner or a signal wakes us."""
-        if not idle:
-            await self._clock.sleep(BUSY_TURN_S)
-            return
+    async def _until_planned(self) -> None:
+        """The planner wakes us each second, a signal at once."""
         self._wake.clear()
-        due = self._totals.next_due_at if self._totals else None
-        if due is not None and due > self._clock.now():
-            self._scheduler.add_job(self._wake.set, "date", run_date=due, id="due", replace_existing=True)
-        try:
-            await asyncio.wait_for(self._wake.wait(), 1.0)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), 2 * PLAN_EVERY_S)
+
+    def _somebody_may_be_due(self) -> bool:
+        totals = self._totals
+        return totals is None or (totals.next_call_at is not None and totals.next_call_at <= self._clock.now())
 
     def _is_done(self) -> bool:
-        return self._draining or (self._recovered and self._totals is not None and self._totals.due == 0)
+        if self._draining:
+            return True
+        return self._recovered and self._totals is not None and self._totals.due == self._totals.never
+
+    async def _is_done_indeed(self) -> bool:
+        """Looks once more: the last verdict may have made somebody due again."""
+        try:
+            await self._look_at_totals()
+        except DialerError as error:
+            log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
+            return False
+        return self._is_done()
 
     async def _pump(self) -> None:
+        # What Asterisk says of calls from before us would mean nothing until they are adopted; it waits in the queue.
+        await self._adopted.wait()
         while True:
             for attempt_id, event in await self._telephony.next_events():
                 self.tracker.apply(attempt_id, event)
+
+    async def _recover(self) -> None:
+        """Adopts and compares whenever there is doubt; nothing is launched until it is resolved."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            try:
+                await self._recovery.adopt()
+                self._adopted.set()
+                if self._telephony.is_up and await self._recovery.compare() and not self._doubt.is_set():
+                    self._recovered = True
+                    self._wake.set()
+                    continue
+            except DialerError as error:
+                log.error("recovery waits: %s", error, extra={"event": "store.away"})
+            await self._clock.sleep(1.0)
+            self._doubt.set()
 
     # -- what may keep calls from starting ---------------------------------------------------------------------------
 
@@ -197,41 +247,58 @@ class Supervisor:
             return Binding.DRAINING
         if not self._telephony.is_up:
             return Binding.NODE_AWAY
-        if self.tracker.store_away or not self._is_ours:
+        if not self._is_ours:
+            return Binding.NODE_TAKEN
+        if self.tracker.store_away:
             return Binding.DATABASE_AWAY
         if not self._workers:
             return Binding.WORKERS_AWAY
         return None if self._recovered else Binding.RECOVERING
 
+    def _binding(self, loop: CampaignLoop, totals: Totals) -> Binding:
+        if loop.binding is Binding.NOTHING_DUE and totals.due_now > totals.never and not self._somebody_may_be_due():
+            return Binding.WINDOW_CLOSED
+        return loop.binding
+
+    def _in_doubt(self) -> None:
+        self._recovered = False
+        self._doubt.set()
+
     async def _on_up(self) -> None:
-        while not self._recovered:
-            try:
-                await self._recovery.after_connect()
-                self._recovered = True
-            except DatabaseAway as error:
-                log.error("recovery waits for the database: %s", error, extra={"event": "store.away"})
-                await self._clock.sleep(1.0)
-        self._wake.set()
+        self._in_doubt()
 
     def _on_down(self) -> None:
         self._recovered = False
+        self.tracker.look_away()
 
     async def _check_workers(self) -> None:
         self._workers = await self._workers_answer()
 
     async def _check_lock(self) -> None:
-        self._is_ours = False
-        self._is_ours = await self._store.hold_node()
+        try:
+            self._is_ours = await self._store.hold_node()
+        except DialerError:
+            self._is_ours = False
+            raise
 
     async def _daily_room(self) -> None:
         await self._store.ensure_partitions(self._clock.now())
         await self._refresh_calendar()
 
+    async def _plan(self) -> None:
+        """Looks who is due and wakes the launch. A long list takes long to look through, and is then looked at less."""
+        began = self._clock.monotonic()
+        if began >= self._look_again_at:
+            await self._look_at_totals()
+            self._look_again_at = began + LOOK_SHARE * (self._clock.monotonic() - began)
+        self._wake.set()
+
     async def _look_at_totals(self) -> None:
-        self._totals = await self._store.totals(self.campaign.id)
+        self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id)
 
     def _count(self, ended: Ended) -> None:
-        self._dispositions[ended.disposition] += 1
+        if ended.attempt.campaign_id == self.campaign.id:
+            self._dispositions[ended.disposition] += 1
 
 
 def _guarded(job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,12 +18,11 @@ from uuid import UUID
 from dialer import waves
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
-from dialer.calls.events import CallEvent, FlowEnded, GaveUp
+from dialer.calls.events import CallEvent, FlowEnded, GaveUp, Unwatched
 from dialer.calls.log import event_row
 from dialer.calls.states import State, advance, waits_for
-from dialer.campaign.model import RetryPolicy
 from dialer.clock import Clock
-from dialer.contacts.contact import Claim, Contact, ContactChange
+from dialer.contacts.contact import Claim, Contact, ContactChange, Terms
 from dialer.engine.ports import Store
 from dialer.errors import DialerError
 
@@ -34,8 +34,12 @@ happens to a call within that time becomes one update of its row."""
 FLOW_RESULT_S = 5.0
 """How long the verdict on an answered call waits for its dialogue's result (promise 4)."""
 REASON_S = 2.0
-"""How long the verdict on an unanswered call waits for OriginateResponse, or for a Hangup after one."""
+"""How long the verdict on an unanswered call waits for OriginateResponse, or for a channel after one that failed."""
+HANGUP_S = 10.0
+"""How long an order that failed waits for the Hangup of the channel that it had."""
+LAST_FLUSH_S = 5.0
 LOOK_EVERY_S = 0.1
+UNCLEAR_MARGIN_S = 60
 
 
 @dataclass(kw_only=True)
@@ -44,7 +48,7 @@ class _Open:
 
     attempt: Attempt
     contact: Contact
-    policy: RetryPolicy
+    terms: Terms
     waits_until: float | None = None
 
 
@@ -64,6 +68,7 @@ class Tracker:
         self._clock = clock
         self._open: dict[UUID, _Open] = {}
         self._changed: dict[UUID, Attempt] = {}
+        self._storing: dict[UUID, Attempt] = {}
         self._contacts: dict[int, ContactChange] = {}
         self._events: list[dict[str, Any]] = []
         self._wake = asyncio.Event()
@@ -85,15 +90,51 @@ class Tracker:
         return sum(1 for one in self._open.values() if one.attempt.state is not State.CLOSING)
 
     @property
-    def is_settled(self) -> bool:
-        """Nothing is open and nothing is left to store."""
-        return not self._open and not self._changed and not self._events
+    def orders_waiting(self) -> int:
+        """Attempts for which Asterisk has made no channel yet."""
+        return sum(
+            1 for one in self._open.values() if not one.attempt.channel_seen and one.attempt.state is not State.CLOSING
+        )
 
-    def adopt(self, claim: Claim, policy: RetryPolicy) -> None:
-        """Takes an attempt over whose row is committed; from now on its events count."""
-        opened = _Open(attempt=claim.attempt, contact=claim.contact, policy=policy)
-        self._open[claim.attempt.id] = opened
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is open, and everything is stored."""
+        return not self._open and not self._changed and not self._storing and not self._events
+
+    def adopt(self, claim: Claim, terms: Terms) -> bool:
+        """Takes an attempt over whose row is committed; from now on its events count.
+
+        False when it is known already: open, or ended with a verdict that is not stored yet.
+        """
+        attempt_id = claim.attempt.id
+        if attempt_id in self._open or attempt_id in self._changed or attempt_id in self._storing:
+            return False
+        opened = _Open(attempt=claim.attempt, contact=claim.contact, terms=terms)
+        self._open[attempt_id] = opened
         self._set_patience(opened)
+        self._wake.set()
+        return True
+
+    def may_send(self, attempt_id: UUID) -> bool:
+        """Whether an adopted attempt still waits for its one order."""
+        opened = self._open.get(attempt_id)
+        return opened is not None and opened.attempt.state is State.SUBMITTING
+
+    def look_away(self) -> None:
+        """The link to the node is lost: what is open may change unseen."""
+        for attempt_id in list(self._open):
+            self.apply(attempt_id, Unwatched(at=self._clock.now()))
+
+    def may_be_unplaced(self, attempt: Attempt) -> bool:
+        """Whether a call that was perhaps ordered may still turn up, so that its number and slot must be kept.
+
+        Asterisk ends every call by ring limit and longest call; a minute more for what is slow (promise 1).
+        """
+        opened = self._open.get(attempt.id)
+        if opened is None or attempt.state not in (State.SUBMITTING, State.UNCLEAR):
+            return False
+        age_s = (self._clock.now() - attempt.submitting_at).total_seconds()
+        return age_s < opened.terms.longest_s + UNCLEAR_MARGIN_S
 
     def apply(self, attempt_id: UUID, event: CallEvent) -> None:
         """Advances an attempt; an event that means nothing there is counted."""
@@ -124,7 +165,7 @@ class Tracker:
         attempt, contact = opened.attempt, opened.contact
         assert attempt.disposition is not None
         assert attempt.ended_at is not None
-        following = waves.after(opened.policy, contact, attempt.number, attempt.disposition, attempt.ended_at)
+        following = waves.after(opened.terms.retry, contact, attempt.number, attempt.disposition, attempt.ended_at)
         counted = waves.counts(attempt.disposition)
         change = ContactChange(
             contact_id=contact.id, attempts=contact.attempts + counted, wave=attempt.wave + counted
@@ -145,7 +186,7 @@ class Tracker:
         if attempt.state is State.CLOSING:
             patience = FLOW_RESULT_S if waits_for(attempt) == "flow_result" else REASON_S
         elif attempt.originate_reason is not None and attempt.answered_at is None:
-            patience = REASON_S
+            patience = HANGUP_S if attempt.channel_seen else REASON_S
         if patience is None:
             opened.waits_until = None
         elif opened.waits_until is None:
@@ -158,7 +199,9 @@ class Tracker:
                 await self._next_work()
                 await self._turn()
         finally:
-            await asyncio.shield(self.flush())
+            # With the database away the rows stay as they are, and the next run settles them.
+            with suppress(TimeoutError, DialerError):
+                await asyncio.wait_for(asyncio.shield(self.flush()), LAST_FLUSH_S)
 
     async def _next_work(self) -> None:
         waiting = any(one.waits_until is not None for one in self._open.values())
@@ -196,7 +239,8 @@ class Tracker:
         changed, contacts, events = self._changed, self._contacts, self._events
         if not changed and not events:
             return
-        self._changed, self._contacts, self._events = {}, {}, []
+        assert not self._storing, "two stores at once could swap their order"
+        self._changed, self._contacts, self._events, self._storing = {}, {}, [], changed
         try:
             await self._store.save(list(changed.values()), list(contacts.values()), events)
         except BaseException:
@@ -206,6 +250,8 @@ class Tracker:
             self._contacts = {**contacts, **self._contacts}
             self._events = [*events, *self._events]
             raise
+        finally:
+            self._storing = {}
         for attempt in changed.values():
             if attempt.disposition is not None:
                 for listener in self.ended:

@@ -22,8 +22,11 @@ WHY = {
     Binding.NOTHING_DUE: "nobody is due",
     Binding.CEILING: "the ceiling is reached",
     Binding.RATE: "the rate limit holds",
-    Binding.UNANSWERED_ORDERS: "Asterisk is slow to acknowledge",
+    Binding.WINDOW_CLOSED: "the calling window is closed",
+    Binding.ORDERS_WAITING: "Asterisk is slow to place calls",
+    Binding.NODE_REFUSES: "Asterisk refuses calls",
     Binding.NODE_AWAY: "Asterisk cannot be reached",
+    Binding.NODE_TAKEN: "another engine has taken this node",
     Binding.WORKERS_AWAY: "no FastAGI worker answers",
     Binding.DATABASE_AWAY: "PostgreSQL cannot be reached",
     Binding.DRAINING: "draining: no new calls",
@@ -71,29 +74,44 @@ def as_data(progress: Progress) -> dict[str, object]:
 def plain(progress: Progress) -> str:
     """One line for a log."""
     verdicts = ", ".join(f"{name} {count}" for name, count in progress.dispositions.items()) or "none yet"
+    done = f"{_done(progress)}/{progress.contacts} contacts done"
     return (
-        f"{progress.at:%H:%M:%S} {progress.campaign}: {progress.calls_now}/{progress.max_concurrent} calls, "
-        f"{progress.calls_per_second:.1f}/s, {_done(progress)}/{progress.contacts} contacts done, "
-        f"wave {progress.wave or '-'}, verdicts: {verdicts}; {outlook(progress)}"
+        f"{progress.at.astimezone():%H:%M:%S} {progress.campaign}: "
+        f"{progress.calls_now}/{progress.max_concurrent} calls, "
+        f"{progress.calls_per_second:.1f}/s, {done}, wave {progress.wave or '-'}, "
+        f"verdicts: {verdicts}; {outlook(progress)}"
     )
 
 
 def outlook(progress: Progress) -> str:
     """What comes next, or why nothing does."""
-    waits = progress.next_due_at is not None and progress.next_due_at > progress.at
-    if progress.binding is Binding.NOTHING_DUE and waits and progress.calls_now == 0:
-        assert progress.next_due_at is not None
-        return f"next call at {progress.next_due_at.astimezone():%H:%M:%S}"
+    why = WHY[progress.binding]
+    if progress.binding is Binding.NODE_REFUSES:
+        return f"{why}: {progress.refusal}"
+    if progress.binding in (Binding.NOTHING_DUE, Binding.WINDOW_CLOSED):
+        if progress.next_call_at is not None and progress.next_call_at > progress.at:
+            return f"{why}; the next call at {_moment(progress.next_call_at, progress.at)}"
+        return why
     pace = progress.calls_per_second if progress.binding is Binding.CEILING else progress.max_calls_per_second
-    if progress.binding in (Binding.RATE, Binding.CEILING) and progress.due and pace:
-        return f"{WHY[progress.binding]}; about {_duration(progress.due / pace)} to dial {progress.due} more"
-    return WHY[progress.binding]
+    waiting = progress.due_now - progress.never
+    if progress.binding in (Binding.RATE, Binding.CEILING) and waiting > 0 and pace:
+        return f"{why}; about {_duration(waiting / pace)} to dial {waiting} more"
+    return why
+
+
+def _moment(at: datetime, now: datetime) -> str:
+    """Local time; with the day when it is not today."""
+    local = at.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
 
 
 def summary(progress: Progress, *, drained: bool) -> Table:
     """The last word: what became of every contact."""
     left = progress.contacts - _done(progress)
-    table = Table(title=f"{progress.campaign}: {'stopped' if drained and left else 'finished'}", title_justify="left")
+    table = Table(
+        title=f"{progress.campaign}: {'stopped' if drained and left > progress.never else 'finished'}",
+        title_justify="left",
+    )
     table.add_column("verdict")
     table.add_column("calls", justify="right")
     for name, count in progress.dispositions.items():
@@ -103,7 +121,8 @@ def summary(progress: Progress, *, drained: bool) -> Table:
         ("contacts", progress.contacts),
         ("closed", progress.closed),
         ("held for an operator", progress.held),
-        ("still to call", left),
+        ("never inside their window", progress.never),
+        ("still to call", left - progress.never),
     ):
         table.add_row(label, str(count))
     return table
@@ -153,7 +172,7 @@ class _LiveTable:
         self._live.update(_picture(progress))
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
         self._live.stop()

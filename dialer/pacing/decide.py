@@ -12,16 +12,15 @@ class Binding(Enum):
     NOTHING_DUE = "nothing_due"
     CEILING = "ceiling"
     RATE = "rate"
-    UNANSWERED_ORDERS = "unanswered_orders"
+    WINDOW_CLOSED = "window_closed"
+    ORDERS_WAITING = "orders_waiting"
+    NODE_REFUSES = "node_refuses"
     NODE_AWAY = "node_away"
+    NODE_TAKEN = "node_taken"
     WORKERS_AWAY = "workers_away"
     DATABASE_AWAY = "database_away"
     DRAINING = "draining"
     RECOVERING = "recovering"
-
-
-UNANSWERED_MOST = 100
-"""Originates that Asterisk has not acknowledged: bounds what a lost link leaves unclear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +29,12 @@ class Situation:
 
     max_concurrent: int
     in_use: int
-    """Slots taken: open calls, and those that ended less than a settle time ago."""
+    """Calls open now; the claim counts again, with the slots that still settle."""
     rate_allowance: int
-    unanswered: int
+    orders_waiting: int
+    """Orders sent whose channel Asterisk has not made yet."""
+    most_waiting: int
+    """Bounds what a lost link leaves unclear, and what a stalled Asterisk may let go all at once."""
     blocked: Binding | None
     """A reason outside pacing why nothing may start."""
 
@@ -46,13 +48,13 @@ class Decision:
 
 
 def decide(situation: Situation) -> Decision:
-    """The smallest of what ceiling, rate and unanswered orders leave; nothing when anything outside forbids it."""
+    """The smallest of what ceiling, rate and waiting orders leave; nothing when anything outside forbids it."""
     if situation.blocked is not None:
         return Decision(launch=0, binding=situation.blocked)
     room = {
         Binding.CEILING: situation.max_concurrent - situation.in_use,
         Binding.RATE: situation.rate_allowance,
-        Binding.UNANSWERED_ORDERS: UNANSWERED_MOST - situation.unanswered,
+        Binding.ORDERS_WAITING: situation.most_waiting - situation.orders_waiting,
     }
     binding = min(room, key=lambda key: room[key])
     return Decision(launch=max(0, room[binding]), binding=binding)

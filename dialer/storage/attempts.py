@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +13,15 @@ from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.states import State
-from dialer.campaign.model import RetryPolicy
-from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Totals
+from dialer.campaign.model import Campaign
+from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.storage import tables
 from dialer.storage.bulk import insert_rows
 from dialer.storage.claims import history
 
-SETTLE = timedelta(seconds=0.5)
-"""How long a slot stays taken after Hangup: the BYE leaves asynchronously."""
+SETTLE_S = 0.5
+"""How long a slot stays taken after its Hangup is stored: the BYE leaves asynchronously. By the database's clock, as
+the claim reads it."""
 
 
 _ATTEMPT_TYPES = {
@@ -32,7 +32,7 @@ _ATTEMPT_TYPES = {
     "answered_at": "timestamptz",
     "hung_up_at": "timestamptz",
     "ended_at": "timestamptz",
-    "slot_until": "timestamptz",
+    "gone": "bool",
     "originate_reason": "int",
     "cause": "int",
     "tech_cause": "int",
@@ -56,15 +56,16 @@ def _arrays(types: dict[str, str], prefix: str) -> str:
     return f"unnest({casts}) as d({', '.join(types)})"
 
 
-def _sets(types: dict[str, str], key: str) -> str:
-    return ", ".join(f"{name} = d.{name}" for name in types if name != key)
+def _sets(types: dict[str, str], *but: str) -> str:
+    return ", ".join(f"{name} = d.{name}" for name in types if name not in but)
 
 
 # An attempt that ended stays as it is: verdicts are final. A contact changes only together with its attempt's end: a
 # commit whose answer was lost is done again, and must not make a contact due that was claimed meanwhile.
 _SAVE = text(f"""
 with saved as (
-  update attempt t set {_sets(_ATTEMPT_TYPES, "id")}
+  update attempt t set {_sets(_ATTEMPT_TYPES, "id", "gone")},
+    slot_until = case when d.gone then coalesce(t.slot_until, clock_timestamp() + interval '{SETTLE_S} s') end
   from {_arrays(_ATTEMPT_TYPES, "a_")}
   where t.id = d.id and t.state <> 'ended'
   returning t.contact_id, t.state
@@ -77,21 +78,37 @@ _FLOW_RESULTS = text(
     "select attempt_id, result, step, answers, detail, at from flow_result where attempt_id = any(:ids)"
 )
 _OPEN = text("""
-select a.*, c.numbers, c.attempts, p.tenant_id, coalesce(r.document -> 'retry', '{}') as retry
+select a.*, c.numbers, c.attempts, p.tenant_id, r.document
 from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a.campaign_id
   join revision r on r.id = a.revision_id
 where a.state <> 'ended' and a.node = :node
 """)
-_SENT_SINCE = text("select submitting_at from attempt where node = :node and submitting_at > now() - interval '11 s'")
+_SENT_SINCE = text("""
+select extract(epoch from clock_timestamp() - submitting_at) from attempt
+where node = :node and submitting_at > clock_timestamp() - make_interval(secs => :seconds)
+""")
 _TOTALS = text("""
 select
   count(*) as contacts,
   count(*) filter (where closed_as is not null) as closed,
-  count(*) filter (where on_hold) as held,
-  count(*) filter (where next_attempt_at is not null) as due,
-  min(next_attempt_at) as next_due_at,
-  coalesce(min(wave) filter (where next_attempt_at is not null), 0) as wave
-from contact where campaign_id = :id
+  count(*) filter (where on_hold) as held
+from contact where campaign_id = :campaign
+""")
+# Contacts that share their zones share their window, and there are few such sets; for each the first interval that is
+# still open when its first contact is due.
+_DUE = text("""
+with due as (
+  select zones, count(*) as people, count(*) filter (where next_attempt_at <= clock_timestamp()) as people_now,
+         min(next_attempt_at) as first_at, min(wave) as wave
+  from contact where campaign_id = :campaign and next_attempt_at is not null group by zones
+)
+select due.*, (
+  select greatest(o.opens_at, due.first_at) from open_interval o
+  where o.revision_id = :revision and o.zones = due.zones
+    and o.closes_at > greatest(due.first_at, clock_timestamp())
+  order by o.opens_at limit 1
+) as call_at
+from due
 """)
 _BY_DISPOSITION = text("""
 select disposition, count(*) from attempt where campaign_id = :id and disposition is not null group by 1
@@ -114,16 +131,11 @@ async def save(
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
-    gone = attempt.hung_up_at
     return {
-        **{
-            name: getattr(attempt, name)
-            for name in _ATTEMPT_TYPES
-            if name not in ("state", "disposition", "slot_until")
-        },
+        **{name: getattr(attempt, name) for name in _ATTEMPT_TYPES if name not in ("state", "disposition", "gone")},
         "state": attempt.state.value,
         "disposition": attempt.disposition.value if attempt.disposition else None,
-        "slot_until": gone + SETTLE if gone else None,
+        "gone": attempt.hung_up_at is not None,
     }
 
 
@@ -160,10 +172,15 @@ async def open_attempts(engine: AsyncEngine, node: str) -> list[Leftover]:
                     history=histories.get(row.contact_id, ()),
                 ),
             ),
-            retry=RetryPolicy.model_validate(row.retry),
+            terms=_terms(row.document),
         )
         for row in rows
     ]
+
+
+def _terms(document: dict[str, Any]) -> Terms:
+    campaign = Campaign.model_validate(document)
+    return Terms(retry=campaign.retry, longest_s=campaign.capacity.ring + campaign.capacity.longest_call)
 
 
 def _attempt(row: Row[Any]) -> Attempt:
@@ -186,28 +203,39 @@ def _attempt(row: Row[Any]) -> Attempt:
         originate_reason=row.originate_reason,
         cause=row.cause,
         tech_cause=row.tech_cause,
+        watched=False,
         channel_seen=row.ringing_at is not None or row.answered_at is not None or row.hung_up_at is not None,
         seq=row.seq,
     )
 
 
-async def sent_lately(engine: AsyncEngine, node: str) -> list[datetime]:
-    """When attempts of the last seconds were submitted, so that a restart does not start the rate anew."""
+async def sent_lately(engine: AsyncEngine, node: str, within_s: float) -> list[float]:
+    """How many seconds ago attempts were submitted, so that a restart does not start the rate anew."""
     async with engine.connect() as connection:
-        return list((await connection.execute(_SENT_SINCE, {"node": node})).scalars())
+        return [
+            float(ago) for ago in (await connection.execute(_SENT_SINCE, {"node": node, "seconds": within_s})).scalars()
+        ]
 
 
-async def totals(engine: AsyncEngine, campaign_id: int) -> Totals:
-    """Counts of a campaign's contacts and verdicts."""
+async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int) -> Totals:
+    """Counts of a campaign's contacts, and when the next may be called by this revision's window."""
     async with engine.connect() as connection:
-        counts = (await connection.execute(_TOTALS, {"id": campaign_id})).one()
-        dispositions = (await connection.execute(_BY_DISPOSITION, {"id": campaign_id})).all()
+        counts = (await connection.execute(_TOTALS, {"campaign": campaign_id})).one()
+        due = (await connection.execute(_DUE, {"campaign": campaign_id, "revision": revision_id})).all()
     return Totals(
         contacts=counts.contacts,
         closed=counts.closed,
         held=counts.held,
-        due=counts.due,
-        next_due_at=counts.next_due_at,
-        wave=counts.wave,
-        dispositions={Disposition(name): number for name, number in dispositions},
+        due=sum(row.people for row in due),
+        due_now=sum(row.people_now for row in due),
+        never=sum(row.people for row in due if row.call_at is None),
+        next_call_at=min((row.call_at for row in due if row.call_at is not None), default=None),
+        wave=min((row.wave for row in due), default=0),
     )
+
+
+async def dispositions(engine: AsyncEngine, campaign_id: int) -> dict[Disposition, int]:
+    """A campaign's verdicts so far."""
+    async with engine.connect() as connection:
+        rows = (await connection.execute(_BY_DISPOSITION, {"id": campaign_id})).all()
+    return {Disposition(name): number for name, number in rows}

@@ -113,23 +113,25 @@ def require(connection: Connection, name: str) -> StoredCampaign:
     return found
 
 
-def refresh_calendar(connection: Connection, campaign_id: int, now: datetime) -> None:
-    """Writes when the current revision may call each set of zones among its contacts, 14 days ahead.
+def refresh_calendar(connection: Connection, revision_id: int, now: datetime) -> None:
+    """Writes when a revision may call each set of zones among its campaign's contacts, 14 days ahead.
 
     Called after an import and daily; running it again changes nothing. Rows of the past go: nothing reads them.
     """
-    lock(connection, campaign_id)
-    stored = connection.execute(_stored().where(campaign.c.id == campaign_id)).one()
+    stored = connection.execute(
+        select(revision.c.campaign_id, revision.c.document).where(revision.c.id == revision_id)
+    ).one()
+    lock(connection, stored.campaign_id)
     window = Campaign.model_validate(stored.document).calling.window
     zone_sets = connection.execute(
-        select(contact.c.zones).distinct().where(contact.c.campaign_id == campaign_id).order_by(contact.c.zones)
+        select(contact.c.zones).distinct().where(contact.c.campaign_id == stored.campaign_id).order_by(contact.c.zones)
     ).scalars()
     rows = [
-        {"revision_id": stored.revision_id, "zones": zones, "opens_at": at.opens_at, "closes_at": at.closes_at}
+        {"revision_id": revision_id, "zones": zones, "opens_at": at.opens_at, "closes_at": at.closes_at}
         for zones in zone_sets
         for at in open_intervals(window, split_zones(zones), now)
     ]
-    connection.execute(delete(open_interval).where(open_interval.c.revision_id == stored.revision_id))
+    connection.execute(delete(open_interval).where(open_interval.c.revision_id == revision_id))
     for batch in _batches(rows, 1000):
         connection.execute(insert(open_interval), batch)
 

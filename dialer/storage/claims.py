@@ -15,20 +15,22 @@ from dialer.contacts.contact import Claim, ClaimResult, Contact
 from dialer.storage import event_log, tables
 from dialer.storage.bulk import insert_rows
 
-_LOCK = text("select revision_id, tenant_id from campaign where id = :campaign for no key update")
+_LOCK = text("select tenant_id from campaign where id = :campaign for no key update")
 
 _IN_USE = text(
     "select count(*) from attempt where campaign_id = :campaign and (slot_until is null or slot_until > now())"
 )
 
+# now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment.
 # SKIP LOCKED alone does not see calls of other campaigns: the open-attempt indexes do, and `on conflict` obeys them.
 _CLAIM = text("""
 with due as (
   select c.id, c.person_id, c.next_number, c.wave
   from contact c
-  where c.campaign_id = :campaign and c.next_attempt_at <= now()
+  where c.campaign_id = :campaign and c.next_attempt_at <= clock_timestamp()
     and exists (select from open_interval o
-                where o.revision_id = :revision and o.zones = c.zones and o.opens_at <= now() and now() < o.closes_at)
+                where o.revision_id = :revision and o.zones = c.zones
+                  and o.opens_at <= clock_timestamp() and clock_timestamp() < o.closes_at)
     and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
     and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
   order by c.next_attempt_at, c.id
@@ -38,7 +40,7 @@ with due as (
   insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state,
                        submitting_at, seq)
   select gen_random_uuid(), :campaign, :revision, due.id, due.person_id, due.next_number, due.wave, :node, :trunk,
-         'submitting', now(), 1
+         'submitting', clock_timestamp(), 1
   from due
   on conflict do nothing
   returning id, contact_id, number, wave, submitting_at
@@ -59,9 +61,19 @@ where contact_id = any(:contacts) and state = 'ended' order by ended_at, id
 
 
 async def claim(
-    engine: AsyncEngine, *, campaign_id: int, node: str, trunk: str, max_concurrent: int, most: int
+    engine: AsyncEngine,
+    *,
+    campaign_id: int,
+    revision_id: int,
+    node: str,
+    trunk: str,
+    max_concurrent: int,
+    most: int,
 ) -> ClaimResult:
-    """Claims at most `most` due contacts, never more than the ceiling leaves; attempt rows and events committed."""
+    """Claims at most `most` due contacts, never more than the ceiling leaves; attempt rows and events committed.
+
+    The revision is the one that the run began with: a file accepted meanwhile changes nothing under live calls.
+    """
     async with engine.begin() as connection:
         campaign = (await connection.execute(_LOCK, {"campaign": campaign_id})).one()
         in_use = int((await connection.execute(_IN_USE, {"campaign": campaign_id})).scalar_one())
@@ -73,7 +85,7 @@ async def claim(
                 _CLAIM,
                 {
                     "campaign": campaign_id,
-                    "revision": campaign.revision_id,
+                    "revision": revision_id,
                     "most": room,
                     "node": node,
                     "trunk": trunk,
@@ -87,7 +99,7 @@ async def claim(
                     id=row.id,
                     tenant_id=campaign.tenant_id,
                     campaign_id=campaign_id,
-                    revision_id=campaign.revision_id,
+                    revision_id=revision_id,
                     contact_id=row.contact_id,
                     number=row.number,
                     wave=row.wave,

@@ -11,12 +11,11 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from dialer.calls.log import event_row
-from dialer.errors import DialerError
 
-__all__ = ["ensure_partitions", "event_row", "require_partitions"]
+__all__ = ["ensure_partitions", "event_row"]
 
 DAYS_AHEAD = 7
-"""No call starts when fewer partitions than this stand ready: an event without a partition would lose an answer."""
+"""No run starts before these stand: an event without a partition would lose an answer."""
 
 
 def ensure_partitions(connection: Connection, now: datetime) -> None:
@@ -30,17 +29,6 @@ def ensure_partitions(connection: Connection, now: datetime) -> None:
                 f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
             )
         )
-
-
-def require_partitions(connection: Connection, now: datetime) -> None:
-    """Raises DialerError when a partition of the coming week is missing (fails closed)."""
-    today = now.astimezone(UTC).date()
-    wanted = {_name(today + timedelta(days=offset)) for offset in range(DAYS_AHEAD + 1)}
-    found = connection.execute(text("select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid "
-                                    "where i.inhparent = 'event'::regclass")).scalars()  # fmt: skip
-    missing = sorted(wanted - set(found))
-    if missing:
-        raise DialerError(f"the event log lacks the partition {missing[0]}: no call starts. Run `dialer db upgrade`.")
 
 
 def _name(day: date) -> str:

@@ -77,7 +77,7 @@ def prepare(
         summary = _import(connection, campaign_id, loaded, file, rejects_dir, now)
         # Only now, because it stops claims: a running campaign goes on calling while people come in.
         registered = campaigns.register(connection, loaded, now)
-        campaigns.refresh_calendar(connection, campaign_id, now)
+        campaigns.refresh_calendar(connection, registered.revision_id, now)
     progress(str(summary))
     return Prepared(
         campaign_id=campaign_id, revision_id=registered.revision_id, import_summary=summary

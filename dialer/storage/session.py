@@ -17,7 +17,7 @@ from dialer.settings import Settings
 CONNECT_TIMEOUT_S = 5
 
 
-def async_engine(settings: Settings, pool_size: int = 4) -> AsyncEngine:
+def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
     """A pool for the engine or a worker. Sessions run in UTC and never sit in a transaction."""
     return create_async_engine(settings.database_url(), **_options(settings, pool_size))
 
@@ -35,6 +35,8 @@ def _options(settings: Settings, pool_size: int) -> dict[str, Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
+        # Keepalives say nothing while data waits to be acknowledged.
+        "tcp_user_timeout": 10_000,
     }
     password = settings.database_password()
     if password:

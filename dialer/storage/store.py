@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,14 +11,18 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialer.calls.attempt import Attempt
+from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
+from dialer.errors import DatabaseAway
 from dialer.storage import attempts, claims, event_log
 from dialer.storage.session import explain
+
+TIMEOUT_S = 15.0
 
 
 class PostgresStore:
@@ -55,12 +60,15 @@ class PostgresStore:
         async with _plain_errors(), self._engine.begin() as connection:
             await connection.run_sync(event_log.ensure_partitions, now)
 
-    async def claim(self, *, campaign_id: int, trunk: str, max_concurrent: int, most: int) -> ClaimResult:
+    async def claim(
+        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+    ) -> ClaimResult:
         """At most `most` due contacts with their committed attempts."""
         async with _plain_errors():
             return await claims.claim(
                 self._engine,
                 campaign_id=campaign_id,
+                revision_id=revision_id,
                 node=self._node,
                 trunk=trunk,
                 max_concurrent=max_concurrent,
@@ -84,15 +92,20 @@ class PostgresStore:
         async with _plain_errors():
             return await attempts.open_attempts(self._engine, self._node)
 
-    async def sent_lately(self) -> list[datetime]:
-        """When the last seconds' attempts were submitted."""
+    async def sent_lately(self, within_s: float) -> list[float]:
+        """How many seconds ago attempts were submitted."""
         async with _plain_errors():
-            return await attempts.sent_lately(self._engine, self._node)
+            return await attempts.sent_lately(self._engine, self._node, within_s)
 
-    async def totals(self, campaign_id: int) -> Totals:
+    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         """Where a campaign stands."""
         async with _plain_errors():
-            return await attempts.totals(self._engine, campaign_id)
+            return await attempts.totals(self._engine, campaign_id, revision_id)
+
+    async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
+        """A campaign's verdicts so far."""
+        async with _plain_errors():
+            return await attempts.dispositions(self._engine, campaign_id)
 
     async def close(self) -> None:
         """Gives the node's lock back and closes the pool."""
@@ -103,7 +116,11 @@ class PostgresStore:
 
 @asynccontextmanager
 async def _plain_errors() -> AsyncIterator[None]:
+    """Every failure as a DialerError, and none later than TIMEOUT_S: a network that swallows packets tells nobody."""
     try:
-        yield
+        async with asyncio.timeout(TIMEOUT_S):
+            yield
     except DBAPIError as error:
         raise explain(error) from error
+    except (TimeoutError, SQLAlchemyError) as error:
+        raise DatabaseAway(f"PostgreSQL does not answer within {TIMEOUT_S:g} s ({error or 'no answer'}).") from error

@@ -87,10 +87,10 @@ def test_refreshing_the_calendar_is_repeatable_and_moves_on(database, prepared):
     rows = "select zones, opens_at, closes_at from open_interval order by 1, 2"
     before = database.rows(rows)
     with database.engine.begin() as connection:
-        campaigns.refresh_calendar(connection, done.campaign_id, MONDAY)
+        campaigns.refresh_calendar(connection, done.revision_id, MONDAY)
     assert database.rows(rows) == before
     with database.engine.begin() as connection:
-        campaigns.refresh_calendar(connection, done.campaign_id, MONDAY + timedelta(days=7, hours=10))
+        campaigns.refresh_calendar(connection, done.revision_id, MONDAY + timedelta(days=7, hours=10))
     after = database.rows(rows)
     now = MONDAY + timedelta(days=7, hours=10)
     assert min(row[1] for row in after) == now, "what is open now starts now, and the past is gone"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from dialer.calls.disposition import Disposition
@@ -17,7 +18,9 @@ from dialer.storage import attempts
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
 
-DOCUMENT = '{"retry": {"attempts": 2}}'
+DOCUMENT = """{"campaign": "c", "contacts": {"from": "c.csv", "numbers": ["n"]}, "calling": {"window": "any"},
+"capacity": {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["a"], "caller_id": "+48221234567", "ring": "20s"},
+"retry": {"attempts": 2}, "flow": {"bye": {"say": "Goodbye"}}}"""
 
 
 def make_campaign(database, name: str, numbers: list[str], *, opens: str = "-1 hour", closes: str = "1 hour") -> int:
@@ -63,8 +66,17 @@ def store(engine) -> PostgresStore:
 
 
 async def claim(engine, campaign_id: int, *, ceiling: int = 100, most: int = 100) -> list[Claim]:
-    result = await store(engine).claim(campaign_id=campaign_id, trunk="a", max_concurrent=ceiling, most=most)
+    result = await store(engine).claim(
+        campaign_id=campaign_id, revision_id=await revision_of(engine, campaign_id), trunk="a",
+        max_concurrent=ceiling, most=most,
+    )  # fmt: skip
     return result.claims
+
+
+async def revision_of(engine, campaign_id: int) -> int:
+    async with engine.connect() as connection:
+        query = text("select revision_id from campaign where id = :id")
+        return int((await connection.execute(query, {"id": campaign_id})).scalar_one())
 
 
 def ended(claim: Claim, disposition: Disposition = Disposition.BUSY):
@@ -167,7 +179,9 @@ async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, e
     await claim(engine, campaign_id)
     left = await store(engine).open_attempts()
     assert [one.claim.attempt.state for one in left] == [State.SUBMITTING] * 2
-    assert {one.retry.attempts for one in left} == {2}
+    assert {one.terms.retry.attempts for one in left} == {2}
+    assert {one.terms.longest_s for one in left} == {20 + 240}
+    assert not any(one.claim.attempt.watched for one in left)
 
 
 async def test_one_engine_a_node(database, engine):
@@ -213,8 +227,23 @@ async def test_totals_add_up(database, engine):
         ContactChange(contact_id=second.contact.id, attempts=1, wave=2, on_hold=True),
     ]
     await store(engine).save([ended(first, Disposition.COMPLETED), ended(second, Disposition.UNKNOWN)], changes, [])
-    totals = await attempts.totals(engine, campaign_id)
-    assert (totals.contacts, totals.closed, totals.held, totals.due) == (4, 1, 1, 2)
-    assert totals.dispositions == {Disposition.COMPLETED: 1, Disposition.UNKNOWN: 1}
-    assert totals.next_due_at is not None
-    assert totals.next_due_at <= utc_now() + timedelta(seconds=1)
+    totals = await attempts.totals(engine, campaign_id, await revision_of(engine, campaign_id))
+    assert (totals.contacts, totals.closed, totals.held, totals.due, totals.due_now) == (4, 1, 1, 2, 2)
+    assert totals.never == 0
+    assert await attempts.dispositions(engine, campaign_id) == {Disposition.COMPLETED: 1, Disposition.UNKNOWN: 1}
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "never", "expected"),
+    [("-1 hour", "1 hour", 0, 0), ("2 hours", "3 hours", 0, 7200), ("-2 hours", "-1 hour", 2, None)],
+)
+async def test_the_next_call_is_when_somebody_is_due_and_the_window_open(
+    database, engine, opens, closes, never, expected
+):
+    campaign_id = make_campaign(database, "c", numbers(2), opens=opens, closes=closes)
+    totals = await attempts.totals(engine, campaign_id, await revision_of(engine, campaign_id))
+    assert totals.never == never
+    if expected is None:
+        assert totals.next_call_at is None
+    else:
+        assert abs(totals.next_call_at - utc_now() - timedelta(seconds=expected)) < timedelta(seconds=10)

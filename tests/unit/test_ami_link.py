@@ -10,7 +10,7 @@ import pytest
 from dialer.ami import link as link_module
 from dialer.ami.link import AmiLink, LinkLost, LinkState, check_headers
 from dialer.ami.originate import headers, originate
-from dialer.calls.events import Accepted, Refused, Unclear
+from dialer.calls.events import Accepted, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.clock import SystemClock
 from dialer.errors import AsteriskAway
@@ -40,7 +40,7 @@ async def test_an_unanswered_originate_is_never_sent_again():
         link, ups = link_to(port), asyncio.Queue()
 
         async def on_up() -> None:
-            ups.put_nowait(link.sessions)
+            ups.put_nowait(link.state)
 
         keeping = asyncio.create_task(link.keep_up(on_up, lambda: None))
         await asyncio.wait_for(ups.get(), 5)
@@ -58,7 +58,7 @@ async def test_nothing_is_queued_while_the_link_is_down():
     fake = FakeAmi()
     async with fake.serve() as port:
         link = link_to(port)
-        assert isinstance(await originate(link, ORDER, "token", now), Unclear)
+        assert isinstance(await originate(link, ORDER, "token", now), Returned)
         await link.connect()
         await link.send({"Action": "Ping"})
         link.close()

@@ -75,9 +75,16 @@ def test_answered(flow, answers, expected):
     assert verdict(facts).value == expected
 
 
-def test_what_never_became_a_channel_was_not_placed():
+def test_what_never_became_a_channel_was_not_placed_if_somebody_watched():
     assert verdict(Facts(refused=True)) is Disposition.NOT_PLACED
     assert verdict(Facts(originate_reason=0)) is Disposition.NOT_PLACED
+    assert verdict(Facts(originate_reason=0, watched=False)) is Disposition.UNKNOWN
+    assert verdict(Facts(originate_reason=3, watched=False)) is Disposition.NO_ANSWER
+    assert verdict(Facts(returned=True)) is Disposition.RETURNED
+
+
+def test_a_call_that_lost_its_sound_is_not_the_persons_doing():
+    assert verdict(Facts(answered=True, flow=FlowResult.HUNG_UP, answers=1, cause=44)) is Disposition.RTP_LOST
 
 
 def test_no_evidence_is_unknown():

@@ -73,6 +73,8 @@ def test_the_disposition_page_is_the_policy():
             BLAME[disposition].value,
             "yes" if waves.counts(disposition) else "no",
         )  # fmt: skip
+        if disposition is Disposition.RETURNED:
+            continue
         said, default = rows[disposition.value], waves.DEFAULTS[disposition]
         if isinstance(default, Retry):
             assert said == f"{duration(default.after)}, {times(default.times)}", disposition

@@ -19,8 +19,10 @@ from dialer.calls.events import (
     HungUp,
     Refused,
     Responded,
+    Returned,
     Ringing,
     Unclear,
+    Unwatched,
     Vanished,
 )
 from dialer.calls.results import DialogueEnd, FlowResult
@@ -57,6 +59,8 @@ WORDS = {
     "completed": end(FlowResult.COMPLETED),
     "gave-up": GaveUp(at=T0),
     "vanished": Vanished(at=T0),
+    "returned": Returned(at=T0),
+    "unwatched": Unwatched(at=T0),
 }
 CALLS = [
     ("accepted created ringing answered responded-ok completed hung-up-16", "ended", "completed"),
@@ -79,6 +83,12 @@ CALLS = [
     ("accepted created answered completed vanished", "ended", "completed"),
     ("accepted created ringing answered ringing accepted created", "answered", None),
     ("refused answered hung-up-16 completed", "ended", "not_placed"),
+    ("returned", "ended", "returned"),
+    # The channel's birth was missed while the link was down, or never stored: its death proves that it lived.
+    ("accepted unwatched responded-0 hung-up-486", "ended", "busy"),
+    ("accepted responded-0 hung-up-486", "ended", "busy"),
+    ("accepted unwatched responded-0 gave-up", "ended", "unknown"),
+    ("accepted unwatched hung-up-480 responded-3", "ended", "no_answer"),
 ]
 
 

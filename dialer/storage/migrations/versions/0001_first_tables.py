@@ -138,7 +138,7 @@ def upgrade() -> None:
         sa.CheckConstraint("(state = 'ended') = (disposition is not null)", name=op.f("attempt_verdict_check")),
         sa.CheckConstraint("(state = 'ended') = (ended_at is not null)", name=op.f("attempt_ended_check")),
         sa.CheckConstraint(
-            "disposition in ('completed', 'partial', 'refused', 'no_input', 'hung_up', 'dialogue_error', 'busy', 'no_answer', 'unreachable', 'rejected', 'blocked', 'invalid_number', 'number_changed', 'trunk_refused', 'congestion', 'out_of_order', 'media_error', 'rtp_lost', 'not_placed', 'unknown')",
+            "disposition in ('completed', 'partial', 'refused', 'no_input', 'hung_up', 'dialogue_error', 'busy', 'no_answer', 'unreachable', 'rejected', 'blocked', 'invalid_number', 'number_changed', 'trunk_refused', 'congestion', 'out_of_order', 'media_error', 'rtp_lost', 'not_placed', 'returned', 'unknown')",
             name=op.f("attempt_disposition_check"),
         ),
         sa.CheckConstraint("state <> 'ended' or slot_until is not null", name=op.f("attempt_slot_check")),

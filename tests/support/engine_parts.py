@@ -1,0 +1,141 @@
+"""Parts around the engine that a test scripts: a store that can be slow or away, a node, a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from dialer.calls.attempt import Attempt
+from dialer.calls.disposition import Disposition
+from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
+from dialer.calls.order import Order
+from dialer.calls.results import DialogueEnd
+from dialer.campaign.model import RetryPolicy
+from dialer.contacts.contact import Claim, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
+from dialer.engine.campaign_loop import RunningCampaign
+
+T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+TERMS = Terms(retry=RetryPolicy(), longest_s=120)
+CAMPAIGN = RunningCampaign(
+    id=1, revision_id=1, name="c", max_concurrent=10, calls_per_second=100, trunk="a", caller_id="+48221234567",
+    ring_s=30, terms=TERMS,
+)  # fmt: skip
+
+
+class FakeClock:
+    """Stands still until a test moves it; sleeping takes no time and moves it."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def now(self) -> datetime:
+        return T0 + timedelta(seconds=self.passed_s)
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.passed_s += seconds
+        await asyncio.sleep(0)
+
+
+def make_claim(number: int = 1, **attempt: Any) -> Claim:
+    """A claim of a contact of its own."""
+    text = f"+48501{number:06d}"
+    made = Attempt(
+        id=uuid4(), tenant_id="t", campaign_id=1, revision_id=1, contact_id=number, number=text, wave=1, node="n",
+        trunk="a", **{"submitting_at": T0, **attempt},
+    )  # fmt: skip
+    return Claim(attempt=made, contact=Contact(id=number, numbers=(text,), attempts=0))
+
+
+@dataclass
+class FakeStore:
+    """Remembers what is saved; `before_save` and `before_claim` may wait or raise."""
+
+    due: list[Claim] = field(default_factory=list)
+    left: list[Leftover] = field(default_factory=list)
+    results: dict[UUID, DialogueEnd] = field(default_factory=dict)
+    saved: dict[UUID, Attempt] = field(default_factory=dict)
+    contacts: dict[int, ContactChange] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    before_save: Callable[[], Awaitable[None]] | None = None
+    before_claim: Callable[[], Awaitable[None]] | None = None
+
+    async def hold_node(self) -> bool:
+        return True
+
+    async def ensure_partitions(self, now: datetime) -> None:
+        return None
+
+    async def claim(
+        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+    ) -> ClaimResult:
+        taken, self.due = self.due[:most], self.due[most:]
+        if self.before_claim is not None:
+            await self.before_claim()
+        return ClaimResult(claims=taken, in_use=0)
+
+    async def save(
+        self, changed: Sequence[Attempt], contacts: Sequence[ContactChange], events: Sequence[dict[str, Any]]
+    ) -> None:
+        if self.before_save is not None:
+            await self.before_save()
+        self.saved |= {attempt.id: attempt for attempt in changed}
+        self.contacts |= {change.contact_id: change for change in contacts}
+        self.events += events
+
+    async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
+        return [self.results[one] for one in attempt_ids if one in self.results]
+
+    async def open_attempts(self) -> list[Leftover]:
+        return self.left
+
+    async def sent_lately(self, within_s: float) -> list[float]:
+        return []
+
+    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
+        due = len(self.due)
+        return Totals(
+            contacts=due, closed=0, held=0, due=due, due_now=due, never=0, next_call_at=T0 if due else None, wave=1
+        )  # fmt: skip
+
+    async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
+        return {}
+
+
+@dataclass
+class FakeTelephony:
+    """A node that answers each order as told and lists the calls that it is given."""
+
+    answer: Callable[[Order], CallEvent] = lambda order: Accepted(at=T0)
+    live: dict[UUID, list[CallEvent]] | None = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    up: bool = True
+
+    @property
+    def is_up(self) -> bool:
+        return self.up
+
+    @property
+    def refusal(self) -> str:
+        return ""
+
+    async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
+        await on_up()
+        await asyncio.Event().wait()
+
+    async def originate(self, order: Order) -> Accepted | Refused | Returned | Unclear:
+        self.orders.append(order)
+        return self.answer(order)  # type: ignore[return-value]
+
+    async def next_events(self) -> list[tuple[UUID, CallEvent]]:
+        await asyncio.Event().wait()
+        return []
+
+    async def live_calls(self) -> dict[UUID, list[CallEvent]] | None:
+        return self.live
