@@ -79,15 +79,22 @@ class Conversation:
                     {"step": step, "visit": visit, "keys": keys, "value": value, "revision": revision})  # fmt: skip
 
     async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
-        """Commits the one result, with whatever still waits. Raises DialerError when it cannot."""
+        """Commits the one result, with whatever still waits.
+
+        What cannot be committed goes to the store's keeping; the error is raised all the same (DialerError).
+        """
         end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
                           at=self.clock.now(), detail=detail)  # fmt: skip
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
-        if self._opening is not None:
-            # When it failed its rows wait again, and go with the result.
-            await asyncio.gather(self._opening, return_exceptions=True)
-        await self.flush()
+        try:
+            if self._opening is not None:
+                # When it failed its rows wait again, and go with the result.
+                await asyncio.gather(self._opening, return_exceptions=True)
+            await self.flush()
+        except BaseException:
+            self._store.keep(self._take())
+            raise
         return end
 
     async def flush(self) -> None:

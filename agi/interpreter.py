@@ -42,23 +42,36 @@ class Interpreter:
         self._dialogue, self._phone, self._clock = dialogue, phone, clock
         self._talk = Conversation(dialogue=dialogue, phone=phone, voice=voice, store=store, clock=clock)
         self._step: str | None = None
+        self.speechless = False
+        """We failed, and could not even say so: somebody else must."""
 
     async def run(self) -> DialogueEnd:
-        """Speaks with the person and stores how it ended. Raises DialerError when the result cannot be stored."""
-        started = self._clock.monotonic()
+        """Speaks with the person and stores how it ended.
+
+        Raises DialerError when the result could not be stored; it is then in the store's keeping.
+        """
         try:
-            result, detail = await self._walk(), None
+            result, detail = await self._speak()
+        except asyncio.CancelledError:
+            self.speechless = True
+            await self._talk.end(FlowResult.ERROR, self._step, "stopped")
+            raise
+        return await self._talk.end(result, self._step, detail)
+
+    async def _speak(self) -> tuple[FlowResult, str | None]:
+        """The result of the dialogue, and its detail."""
+        started = self._clock.monotonic()
+        detail = None
+        try:
+            result = await self._walk()
         except CallerHungUp as gone:
             at_limit = self._clock.monotonic() - started >= self._dialogue.longest_call_s
             result, detail = FlowResult.HUNG_UP, "longest_call" if at_limit else str(gone) or None
-        except asyncio.CancelledError:
-            await self._talk.end(FlowResult.ERROR, self._step, "stopped")
-            raise
         except Exception as error:
             result, detail = FlowResult.ERROR, await self._fail(error)
         if self._talk.completed and result is not FlowResult.REFUSED:
             result = FlowResult.COMPLETED
-        return await self._talk.end(result, self._step, detail)
+        return result, detail
 
     async def _walk(self) -> FlowResult:
         await self._phone.limit(self._dialogue.longest_call_s)
@@ -91,7 +104,9 @@ class Interpreter:
         )
         try:
             await self._talk.apologise()
-        except (CallerHungUp, SoundMissing, PhoneBroken, DialerError) as second:
+        except Exception as second:
+            # Whatever it was, the result must be stored.
+            self.speechless = True
             log.warning("apology_failed",
-                        extra={"attempt": str(self._dialogue.attempt_id), "reason": str(second)})  # fmt: skip
+                        extra={"attempt": str(self._dialogue.attempt_id), "reason": repr(second)})  # fmt: skip
         return f"{type(error).__name__}: {error}"[:500]

@@ -69,8 +69,13 @@ class Writes:
     ends: list[DialogueEnd] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.tries or self.answers or self.ends or self.events)
+    def __len__(self) -> int:
+        return len(self.tries) + len(self.answers) + len(self.ends) + len(self.events)
+
+    def attempts(self) -> list[str]:
+        """Whose rows these are, for the log."""
+        rows: tuple[Try | Answer | DialogueEnd, ...] = (*self.tries, *self.answers, *self.ends)
+        return sorted({str(row.attempt_id) for row in rows} | {str(event["subject_id"]) for event in self.events})
 
     def extend(self, other: Writes) -> None:
         """Adds the rows of another one behind these."""
@@ -117,4 +122,8 @@ class Store(Protocol):
 
     async def save(self, writes: Writes) -> None:
         """Returns once the rows are committed; the same rows again change nothing. Raises DialerError."""
+        ...
+
+    def keep(self, writes: Writes) -> None:
+        """Takes over rows of a dialogue that is over and could not save them: they are saved as soon as that works."""
         ...

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import Uuid
 
 from agi.batch import Batcher
+from agi.leftovers import Leftovers
 from agi.ports import Dialogue, Writes
 from dialer.calls.results import Answer, DialogueEnd, Try
 from dialer.calls.states import State
@@ -34,6 +35,8 @@ LOAD_PAUSE_S, SAVE_PAUSE_S = 0.02, 0.04
 """Nobody hears so short a wait; at 100 calls a second it makes one transaction out of ten."""
 TIMEOUT_S = 5.0
 """A person waits in silence meanwhile."""
+CLOSE_S = 7.0
+"""For rows that wait to be stored when the worker stops; its parent allows 10 s after the dialogues (agi.supervise)."""
 
 
 class NoDialogue(Exception):
@@ -52,6 +55,7 @@ class ResultStore:
         self._saves: Batcher[Writes, None] = Batcher(
             self._save, most=MAX_GROUP, pause_s=SAVE_PAUSE_S, timeout_s=TIMEOUT_S
         )
+        self._leftovers = Leftovers(self.save)
 
     async def load(self, attempt_id: UUID) -> Dialogue:
         """What to say in this attempt's call. Raises NoDialogue, DatabaseAway, DialerError."""
@@ -64,10 +68,15 @@ class ResultStore:
         """Returns when the rows are committed; rows that already stand change nothing. Raises DialerError."""
         await self._saves.do(writes)
 
+    def keep(self, writes: Writes) -> None:
+        """Saves rows in the background, again and again until they are stored."""
+        self._leftovers.keep(writes)
+
     async def close(self) -> None:
-        """Waits for what is queued, and closes the connections."""
-        await self._saves.close()
-        await self._loads.close()
+        """Waits for what is not stored yet, some seconds at most, and closes the connections."""
+        await self._leftovers.close(CLOSE_S)
+        await self._saves.close(1.0)
+        await self._loads.close(1.0)
         await self._engine.dispose()
 
     # -- loading --

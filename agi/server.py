@@ -129,7 +129,9 @@ class AgiServer:
         try:
             dialogue = await self._store.load(attempt_id)
         except NoDialogue as error:
-            self.strangers.note("connection_dropped", str(error))
+            # The token is ours and so is the channel: a person has picked up, whatever we think of the attempt.
+            self.strangers.note("nothing_to_say", str(error))
+            await self._apologise(session)
             return
         except Exception as error:
             log.error("dialogue_not_loaded", extra={"attempt": str(attempt_id), "reason": str(error)},
@@ -145,20 +147,33 @@ class AgiServer:
                                   store=self._store, clock=self._clock)  # fmt: skip
         try:
             await interpreter.run()
-            # Said only now that the result is stored: without it the dialplan knows that the script failed.
-            await session.set_variable(names.DONE_VARIABLE, "1")
-        except CallerHungUp:
-            pass
-        except (DialerError, PhoneBroken) as error:
-            log.error("dialogue_not_finished",
+        except DialerError as error:
+            log.error("result_not_stored_yet",
                       extra={"attempt": str(dialogue.attempt_id), "reason": str(error)})  # fmt: skip
+        if not interpreter.speechless:
+            await self._done(session)
 
     async def _apologise(self, session: Session) -> None:
         try:
             voice = self._voice(self._settings.trunks[0].codec)
             await session.play(await voice.name(apology("en")))
-        except (CallerHungUp, SoundMissing, PhoneBroken, DialerError) as error:
+        except CallerHungUp:
+            return
+        except (SoundMissing, PhoneBroken, DialerError) as error:
             log.warning("apology_failed", extra={"reason": str(error)})
+        else:
+            await self._done(session)
+
+    async def _done(self, session: Session) -> None:
+        """Tells the dialplan that the person has heard all there is; without it, it says sorry itself."""
+        if session.hung_up:
+            return
+        try:
+            await session.set_variable(names.DONE_VARIABLE, "1")
+        except CallerHungUp:
+            return
+        except PhoneBroken as error:
+            log.warning("not_told_done", extra={"reason": str(error)})
 
     def _voice(self, codec: str) -> Voice:
         if codec not in self._voices:

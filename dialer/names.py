@@ -9,7 +9,9 @@ from uuid import UUID
 ATTEMPT_VARIABLE = "DIALER_ATTEMPT"
 """`<attempt uuid>.<mac>`: the only thing of ours that crosses AMI."""
 DONE_VARIABLE = "DIALER_DONE"
-"""Set to 1 by the script as its last act: AGISTATUS says SUCCESS even when a script died (res_agi.c, run_agi)."""
+"""Set to 1 by the script as its last act, when the person has heard all that we have to say, be it an apology.
+
+AGISTATUS says SUCCESS even when a script died (res_agi.c, run_agi)."""
 
 # Dialplan contexts of a node
 FLOW_CONTEXT = "dialer-flow"

@@ -13,9 +13,10 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from agi import leftovers, results
 from agi.handshake import Listener, check
 from agi.ports import Writes
 from agi.results import NoDialogue, ResultStore
@@ -189,22 +190,28 @@ async def test_many_dialogues_share_their_commits(database: Database, worker: Wo
     assert commits < 80
 
 
-async def test_who_has_no_business_here_hears_nothing(database: Database, worker: Worker) -> None:
+async def test_who_has_no_business_here_hears_nothing_but_a_person_an_apology(
+    database: Database, worker: Worker
+) -> None:
     open_call, ended, talked = (add_attempt(database, number=number, state=state)
                                 for number, state in ((1, "answered"), (2, "ended"), (3, "answered")))  # fmt: skip
     await worker.call(talked, "bye")
     other = b"o" * 64
-    for reason, header in {
+    strangers = {
         "bad_token": request(open_call, other),
         "other_channel": request(open_call, KEY, uniqueid="1719999999.12"),
         "unknown_route": request(open_call, KEY, route="elsewhere"),
+    }
+    people = {
         "attempt_ended": request(ended, KEY),
         "had_its_dialogue": request(talked, KEY),
         "unknown_attempt": request(uuid4(), KEY),
-    }.items():
+    }
+    for reason, header in (strangers | people).items():
         call = await FakeAsterisk(worker.port, "on").run(header)
-        assert call.commands == [], reason
         assert worker.server.strangers.counts[reason] == 1
+        assert [sound.parent.name for sound in call.heard] == (["en"] if reason in people else []), reason
+        assert call.variables == ({"DIALER_DONE": "1"} if reason in people else {}), reason
     assert database.rows("select attempt_id from flow_result") == [(talked,)]
 
 
@@ -262,9 +269,46 @@ async def test_without_a_database_the_person_hears_sorry(database: Database, wor
     async with running(Database(url="", settings=nowhere, engine=database.engine)) as lost:
         call = await lost.call(attempt_id, "on")
         assert [sound.parent.name for sound in call.heard] == ["en"]
-        assert call.variables == {}
+        assert call.variables == {"DIALER_DONE": "1"}, "the dialplan need not say it again"
         with pytest.raises(DatabaseAway):
             await lost.store.load(attempt_id)
+
+
+async def test_a_database_that_stalls_costs_the_dialogue_but_no_answer(
+    database: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_id = add_attempt(database)
+    monkeypatch.setattr(worker.store._saves, "_timeout_s", 0.1)
+    locked = database.engine.connect()
+
+    def stall(command: str) -> None:
+        if command.startswith("GET DATA"):
+            locked.execute(text("lock table answer in access exclusive mode"))
+
+    call = await FakeAsterisk(worker.port, "on 1 on", before_reply=stall).run(request(attempt_id, KEY))
+    assert [sound.parent.name for sound in call.heard] == ["pl"] * 3, "the third is the apology"
+    assert call.variables == {"DIALER_DONE": "1"}
+    locked.close()
+    await worker.store.close()
+    assert database.rows("select value from answer") == [("yes",)]
+    assert database.rows("select result, answers from flow_result") == [("error", 1)]
+    assert database.rows("select seq from event where subject_id = :id order by seq", id=str(attempt_id)) == [
+        (1,), (2,), (3,),
+    ]  # fmt: skip
+
+
+async def test_memory_for_what_cannot_be_stored_is_bounded_and_the_loss_is_loud(
+    database: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(leftovers, "MAX_ROWS", 2)
+    monkeypatch.setattr(results, "CLOSE_S", 0.1)
+    for _ in range(3):
+        worker.store.keep(_end(uuid4()))
+    await worker.store.close()
+    lost = [vars(record) for record in caplog.records if record.getMessage() == "answers_lost"]
+    assert [(line["rows"], line["why"], line["levelname"]) for line in lost] == [
+        (1, "too_many", "CRITICAL"), (2, "stopped", "CRITICAL"),
+    ]  # fmt: skip
 
 
 async def test_loading_says_what_to_talk_about(database: Database, worker: Worker) -> None:

@@ -63,11 +63,27 @@ async def test_when_the_database_is_away_nobody_waits_for_the_others() -> None:
     assert len(work.groups) == 1
 
 
-async def test_a_database_that_hangs_is_away() -> None:
+async def test_who_waits_too_long_is_told_and_the_group_goes_on_without_them() -> None:
     work = Work()
     work.open.clear()
+    slow = batcher(work, timeout_s=0.02)
     with pytest.raises(DatabaseAway, match="within"):
-        await batcher(work, timeout_s=0.02).do(1)
+        await slow.do(1)
+    assert work.groups == []
+    work.open.set()
+    await slow.close(5)
+    assert work.groups == [[1]], "what was under way is done"
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    work = Work()
+    work.open.clear()
+    slow = batcher(work, timeout_s=0.02)
+    results = await asyncio.gather(*(slow.do(number) for number in range(6)), return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseAway] * 6
+    work.open.set()
+    await slow.close(5)
+    assert work.groups == [[0, 1, 2, 3]], "the second group had not begun"
 
 
 async def test_who_gave_up_disturbs_nobody() -> None:
@@ -79,7 +95,7 @@ async def test_who_gave_up_disturbs_nobody() -> None:
     quitter.cancel()
     work.open.set()
     assert await stayer == 4
-    await many.close()
+    await many.close(5)
 
 
 async def test_closing_waits_for_what_is_queued() -> None:
@@ -87,6 +103,18 @@ async def test_closing_waits_for_what_is_queued() -> None:
     many = batcher(work)
     task = asyncio.create_task(many.do(1))
     await asyncio.sleep(0)
-    await many.close()
+    await many.close(5)
     assert task.done() or await task == 2
     assert work.groups == [[1]]
+
+
+async def test_closing_waits_no_longer_than_allowed() -> None:
+    work = Work()
+    work.open.clear()
+    many = batcher(work)
+    task = asyncio.create_task(many.do(1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await many.close(0.02)
+    work.open.set()
+    assert await task == 2

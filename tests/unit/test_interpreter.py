@@ -95,6 +95,7 @@ class Store:
 
     failures: int = 0
     saved: Writes = field(default_factory=Writes)
+    kept: Writes = field(default_factory=Writes)
     log: list[str] = field(default_factory=list)
 
     async def save(self, writes: Writes) -> None:
@@ -105,6 +106,9 @@ class Store:
         self.saved.extend(writes)
         self.log += [f"saved {answer.step}" for answer in writes.answers]
         self.log += [f"saved {end.result.value}" for end in writes.ends]
+
+    def keep(self, writes: Writes) -> None:
+        self.kept.extend(writes)
 
 
 class Voice:
@@ -251,6 +255,10 @@ async def test_a_database_that_stays_away_is_said_sorry_for_and_told_to_the_call
     with pytest.raises(DatabaseAway):
         await talk("on 1 on", store=store)
     assert store.log == ["Good morning Anna.", "Fever?", APOLOGY["en"]]
+    assert [(a.step, a.value) for a in store.kept.answers] == [("fever", "yes")]
+    assert [t.keys for t in store.kept.tries] == ["1"]
+    assert [end.result for end in store.kept.ends] == [FlowResult.ERROR]
+    assert sorted(event["seq"] for event in store.kept.events) == [1, 2, 3], "everything is kept, each row once"
 
 
 async def test_a_lost_opening_goes_with_the_result() -> None:
@@ -279,6 +287,48 @@ async def test_a_worker_that_must_stop_says_so_in_the_result() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [(end.result, end.detail) for end in store.saved.ends] == [(FlowResult.ERROR, "stopped")]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("no space"), asyncio.CancelledError()])
+async def test_an_apology_that_fails_in_any_way_costs_no_result(error: BaseException) -> None:
+    store, clock = Store(), TestClock()
+
+    class Speechless(Caller):
+        async def play(self, sound: str) -> None:
+            if sound == APOLOGY["en"]:
+                raise error
+            await super().play(sound)
+
+    phone = Speechless("on", clock, store.log, missing=["Fever?"])
+    interpreter = Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock)
+    try:
+        await interpreter.run()
+    except asyncio.CancelledError:
+        assert isinstance(error, asyncio.CancelledError)
+    assert [end.result for end in store.saved.ends] == [FlowResult.ERROR]
+    assert interpreter.speechless, "somebody else must say sorry"
+
+
+async def test_a_worker_stopped_while_it_stores_the_result_keeps_it() -> None:
+    saving = asyncio.Event()
+
+    class Stuck(Store):
+        async def save(self, writes: Writes) -> None:
+            if writes.ends:
+                saving.set()
+                await asyncio.Event().wait()
+            await super().save(writes)
+
+    store, clock = Stuck(), TestClock()
+    phone = Caller("bye", clock, store.log)
+    task = asyncio.create_task(
+        Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock).run()
+    )
+    await saving.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [end.result for end in store.kept.ends] == [FlowResult.HUNG_UP]
 
 
 async def test_the_call_is_limited_first_and_the_limit_shows_in_the_result() -> None:
