@@ -17,6 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "dialplan"
 SETTINGS = Settings.model_validate(
     {
         "database": "postgresql:///dialer",
+        "state_dir": "/var/lib/dialer",
         "mac_key_file": "/etc/dialer/mac.key",
         "agi": {"port": 4573},
         "nodes": [
@@ -77,7 +78,17 @@ def test_dangerous_module_is_not_loaded(module: str) -> None:
 def test_dialplan_has_no_way_to_dial_on() -> None:
     text = render("node-1")["extensions.conf"]
     applications = set(re.findall(r"(?m)^(?:exten = [^,]+,1|\s*same = n),(\w+)\(", text))
-    assert applications == {"Set", "AGI", "Hangup"}
+    assert applications == {"Set", "AGI", "GotoIf", "Playback", "Hangup"}
+
+
+def test_whoever_hears_no_worker_hears_an_apology() -> None:
+    text = render("node-1")["extensions.conf"]
+    acts = re.findall(r"(?m)^ same = (n\S*?),(\w+)\((.*)\)$", text)[-3:]
+    assert acts == [
+        ("n", "GotoIf", '$["${DIALER_DONE}" = "1"]?bye'),
+        ("n", "Playback", "/var/lib/dialer/prompts/apology"),
+        ("n(bye)", "Hangup", ""),
+    ]
 
 
 def test_manager_is_least_privileged() -> None:
