@@ -1,14 +1,31 @@
-"""One dial of one number: who, through what, and when each milestone was reached (None: it never was)."""
+"""One dial of one number: who, through what, where it is, and when each milestone was reached (None: never)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from uuid import UUID
 
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd
-from dialer.calls.states import State
+
+
+class State(Enum):
+    """Where an attempt is."""
+
+    SUBMITTING = "submitting"
+    """The row is committed; Originate is about to be sent, or was, and is not acknowledged."""
+    UNCLEAR = "unclear"
+    """Originate may have been sent; number and slot are kept until there is evidence."""
+    ACCEPTED = "accepted"
+    """Asterisk took it; nothing rings yet."""
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    CLOSING = "closing"
+    """The channel is gone; the verdict waits for the dialogue's result or for Asterisk's reason."""
+    ENDED = "ended"
+    """There is a verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from enum import Enum
-from typing import TYPE_CHECKING
 
+from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Facts, verdict
 from dialer.calls.events import (
     Accepted,
@@ -28,27 +27,6 @@ from dialer.calls.events import (
     Unwatched,
     Vanished,
 )
-
-if TYPE_CHECKING:
-    from dialer.calls.attempt import Attempt
-
-
-class State(Enum):
-    """Where an attempt is."""
-
-    SUBMITTING = "submitting"
-    """The row is committed; Originate is about to be sent, or was, and is not acknowledged."""
-    UNCLEAR = "unclear"
-    """Originate may have been sent; number and slot are kept until there is evidence."""
-    ACCEPTED = "accepted"
-    """Asterisk took it; nothing rings yet."""
-    RINGING = "ringing"
-    ANSWERED = "answered"
-    CLOSING = "closing"
-    """The channel is gone; the verdict waits for the dialogue's result or for Asterisk's reason."""
-    ENDED = "ended"
-    """There is a verdict."""
-
 
 RING_LIMIT_CAUSE = 19
 """Q.850 "no answer": the remote side's 480 and our own ring limit both end with it; only the reason tells."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from dialer.calls.attempt import Attempt
+from dialer.calls.attempt import Attempt, State
 from dialer.calls.events import Answered, FlowEnded, Vanished
-from dialer.calls.states import State
 from dialer.clock import Clock
 from dialer.engine.ports import Store, Telephony
 from dialer.engine.tracker import Tracker

@@ -16,11 +16,11 @@ from typing import Any
 from uuid import UUID
 
 from dialer import waves
-from dialer.calls.attempt import Attempt
+from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.calls.events import CallEvent, FlowEnded, GaveUp, Unwatched
 from dialer.calls.log import event_row
-from dialer.calls.states import State, advance, waits_for
+from dialer.calls.states import advance, waits_for
 from dialer.clock import Clock
 from dialer.contacts.contact import Claim, Contact, ContactChange, Terms
 from dialer.engine.ports import Store

@@ -9,10 +9,9 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialer.calls.attempt import Attempt
+from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
-from dialer.calls.states import State
 from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.storage import tables

@@ -27,9 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.types import UserDefinedType
 
+from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import FlowResult, TryOutcome
-from dialer.calls.states import State
 
 
 class Xid8(UserDefinedType[int]):

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
-from dialer.calls.states import State
 from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, ContactChange
 from dialer.storage import attempts

@@ -9,8 +9,8 @@ import click
 import pytest
 
 from dialer import waves
+from dialer.calls.attempt import State
 from dialer.calls.disposition import BLAME, Disposition
-from dialer.calls.states import State
 from dialer.campaign.model import Retry
 from dialer.settings import AgiSettings, AmiSettings, NodeSettings, Settings, TrunkSettings
 from tests.support.cli_reference import commands, reference

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from dialer.calls.attempt import State
 from dialer.calls.events import Accepted, Answered, Created, HungUp, Refused, Responded, Ringing, Unclear
 from dialer.calls.results import DialogueEnd, FlowResult
-from dialer.calls.states import State
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.recovery import Recovery

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialer.calls.attempt import Attempt
+from dialer.calls.attempt import Attempt, State
 from dialer.calls.events import (
     Accepted,
     Answered,
@@ -26,7 +26,7 @@ from dialer.calls.events import (
     Vanished,
 )
 from dialer.calls.results import DialogueEnd, FlowResult
-from dialer.calls.states import State, advance
+from dialer.calls.states import advance
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 ID = UUID(int=1)
