@@ -19,8 +19,8 @@ from sqlalchemy.types import Uuid
 from agi.batch import Batcher
 from agi.leftovers import Leftovers
 from agi.ports import Dialogue, Writes
+from dialer.calls.attempt import State
 from dialer.calls.results import Answer, DialogueEnd, Try
-from dialer.calls.states import State
 from dialer.campaign import flow
 from dialer.campaign.model import Campaign
 from dialer.settings import Settings
