@@ -15,7 +15,7 @@ from agi.interpreter import Interpreter
 from agi.ports import CallerHungUp, Dialogue, PhoneBroken, SoundMissing, Voice
 from agi.results import NoDialogue, ResultStore
 from agi.session import HEADER_LIMIT, Session, read_headers
-from agi.voice import SpeechVoice
+from agi.voice import LIMIT_S, SpeechVoice
 from dialer import names, tokens
 from dialer.clock import Clock
 from dialer.errors import DialerError
@@ -177,5 +177,7 @@ class AgiServer:
 
     def _voice(self, codec: str) -> Voice:
         if codec not in self._voices:
-            self._voices[codec] = SpeechVoice(Catalogue(self._settings.prompts_dir, codec), self._threads)
+            self._voices[codec] = SpeechVoice(
+                Catalogue(self._settings.prompts_dir, codec, limit_s=LIMIT_S), self._threads
+            )
         return self._voices[codec]

@@ -7,9 +7,12 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dialer.errors import DialerError
 from sounds.catalogue import Catalogue, Sound
 
 MAX_KNOWN = 20_000
+LIMIT_S = 3.0
+"""Somebody waits in silence meanwhile: after this an apology is better."""
 
 
 class SpeechVoice:
@@ -21,12 +24,15 @@ class SpeechVoice:
         self._making: dict[Sound, asyncio.Future[Path]] = {}
 
     async def name(self, sound: Sound) -> str:
-        """The file's absolute path without extension, made now if need be. Raises SpeechFailed."""
+        """The file's absolute path without extension, made now if need be, in 3 s at most. Raises DialerError."""
         known = self._known.get(sound)
         if known is not None:
             return known
-        # Another dialogue may wait for the same file: one that is cancelled must not take it away.
-        path = await asyncio.shield(self._make(sound))
+        try:
+            # Another dialogue may wait for the same file: one that gives up must not take it away.
+            path = await asyncio.wait_for(asyncio.shield(self._make(sound)), LIMIT_S)
+        except TimeoutError as error:
+            raise DialerError(f"a sound was not made within {LIMIT_S:g} s: espeak-ng or the disk is slow.") from error
         name = str(path.with_suffix(""))
         self._known[sound] = name
         if len(self._known) > MAX_KNOWN:

@@ -18,12 +18,14 @@ from agi.results import ResultStore
 from agi.server import AgiServer
 from dialer import log as json_log
 from dialer import settings as settings_file
-from dialer.clock import SystemClock
+from dialer.clock import Clock, SystemClock
 from dialer.storage.session import async_engine
+from sounds.catalogue import forget_personal
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+TIDY_EVERY_S = 3600.0
 DRAIN_S = 60.0
 """Live dialogues get this long to end when the workers are told to stop."""
 
@@ -38,9 +40,9 @@ def main(arguments: list[str]) -> None:
 
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:
-    settings = settings_file.load(settings_path)
+    settings, clock = settings_file.load(settings_path), SystemClock()
     store = ResultStore(async_engine(settings), settings)
-    server = AgiServer(settings=settings, store=store, clock=SystemClock())
+    server = AgiServer(settings=settings, store=store, clock=clock)
     told, hurry = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
@@ -51,6 +53,7 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     await server.start(listener)
     beating = asyncio.create_task(_beat(heartbeat, told))
+    tidying = asyncio.create_task(_tidy(settings.prompts_dir, clock))
     # One turn of the loop sends the first beat: from now on silence is noticed.
     await asyncio.sleep(0)
     log.info("worker_ready")
@@ -63,6 +66,7 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
     await stopping
     hurrying.cancel()
     beating.cancel()
+    tidying.cancel()
     log.info("worker_stopped")
 
 
@@ -78,6 +82,18 @@ async def _beat(heartbeat: int, told: asyncio.Event) -> None:
             told.set()
             return
         await asyncio.sleep(BEAT_S)
+
+
+async def _tidy(prompts_dir: Path, clock: Clock) -> None:
+    """What was said to a person, by name perhaps, does not stay for ever."""
+    while True:
+        try:
+            removed = await asyncio.to_thread(forget_personal, prompts_dir, clock.now())
+        except OSError as error:
+            log.warning("personal_sounds_stay", extra={"reason": str(error)})
+        else:
+            log.info("personal_sounds_removed", extra={"files": removed})
+        await clock.sleep(TIDY_EVERY_S)
 
 
 def _allow_many_files() -> None:

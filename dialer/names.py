@@ -13,6 +13,12 @@ DONE_VARIABLE = "DIALER_DONE"
 
 AGISTATUS says SUCCESS even when a script died (res_agi.c, run_agi)."""
 
+# Files below the prompts directory
+APOLOGY_FILE = "apology"
+"""With a codec's ending: what the dialplan plays by itself when no worker says anything; in English."""
+PERSONAL_FOLDER = "personal"
+"""Sounds that hold contact data; removed after a day."""
+
 # Dialplan contexts of a node
 FLOW_CONTEXT = "dialer-flow"
 """Where an answered call enters; its only extension is `s`."""

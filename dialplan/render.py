@@ -30,6 +30,8 @@ def render_node(
         "trunks": [trunk for trunk in settings.trunks if trunk.node == node.name],
         "directories": directories,
         "names": names,
+        # Without extension: Asterisk takes the file whose codec fits the call.
+        "apology": settings.prompts_dir.resolve() / names.APOLOGY_FILE,
         "secrets_file": SECRETS_FILE,
     }
     environment = _environment()

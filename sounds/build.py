@@ -50,6 +50,8 @@ def build(
         made = threads.map(lambda item: item[0].make(item[1], item[2]), todo)
         for done, _ in enumerate(made, start=1):
             progress(done, len(todo))
+    for codec in codecs_of(campaign, settings):
+        Catalogue(settings.prompts_dir, codec).put_apology_for_the_dialplan()
     return Built(fixed=len(fixed), made=len(todo), personal=spoken_later)
 
 
@@ -78,6 +80,8 @@ def missing(campaign: Campaign, base_dir: Path, settings: Settings) -> list[Soun
 
 def _stands(catalogue: Catalogue, sound: Sound) -> bool:
     if isinstance(sound, Recorded) and not sound.file.is_file():
+        return False
+    if sound == apology("en") and not catalogue.dialplans_apology.is_file():
         return False
     return catalogue.path(sound).is_file()
 

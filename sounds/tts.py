@@ -17,7 +17,8 @@ from dialer.errors import DialerError
 
 MAX_SPOKEN_CHARS = 4000
 MAX_SECONDS = 600
-_TOOL_TIMEOUT_S = 60
+BUILD_LIMIT_S = 60.0
+"""What one run of a tool may take while nobody waits on the telephone."""
 _PACKAGES = {"espeak-ng": "espeak-ng", "sox": "sox"}
 
 _ENCODINGS = {"alaw": "a-law", "ulaw": "mu-law"}
@@ -34,27 +35,27 @@ class ToolRefused(SpeechFailed):
     """espeak-ng or sox ran, and did not like what it was given."""
 
 
-def speak(text: str, language: str, codec: str, target: Path) -> None:
+def speak(text: str, language: str, codec: str, target: Path, limit_s: float = BUILD_LIMIT_S) -> None:
     """Writes the spoken text to `target`, headerless 8 kHz `alaw` or `ulaw`. Raises SpeechFailed."""
     spoken = speakable(text)
     # The text goes through stdin: as an argument it could begin with "-", and everybody on the machine would see it.
     command = ["espeak-ng", "-v", voice(language), "-b", "1", "--stdin", "--stdout"]
-    wave = _run(command, spoken.encode()) if spoken else b""
+    wave = _run(command, spoken.encode(), limit_s) if spoken else b""
     if not wave:
-        _store(b"", target)
+        store(b"", target)
         return
     # espeak-ng cannot know the length in advance, so its WAV header lies about it.
-    _store(_run(["sox", "--ignore-length", "-t", "wav", "-", *_as_raw(codec)], wave), target)
+    store(_run(["sox", "--ignore-length", "-t", "wav", "-", *_as_raw(codec)], wave, limit_s), target)
 
 
-def convert(recording: Path, codec: str, target: Path) -> None:
+def convert(recording: Path, codec: str, target: Path, limit_s: float = BUILD_LIMIT_S) -> None:
     """Writes a recorded WAV of any rate to `target` as `speak` does. Raises SpeechFailed."""
     try:
         wave = recording.read_bytes()
     except OSError as error:
         raise SpeechFailed(f"cannot read the recording {recording}: {error.strerror}.") from error
     try:
-        _store(_run(["sox", "-t", "wav", "-", *_as_raw(codec)], wave), target)
+        store(_run(["sox", "-t", "wav", "-", *_as_raw(codec)], wave, limit_s), target)
     except ToolRefused as error:
         raise SpeechFailed(f"{recording} is not a WAV file that sox can read. {error}") from error
 
@@ -92,9 +93,9 @@ def _as_raw(codec: str) -> list[str]:
     return ["-t", "raw", *encoding, "-", "trim", "0", str(MAX_SECONDS)]
 
 
-def _run(command: list[str], data: bytes) -> bytes:
+def _run(command: list[str], data: bytes, limit_s: float = BUILD_LIMIT_S) -> bytes:
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=limit_s, check=False)
     except FileNotFoundError as error:
         raise _missing(command[0]) from error
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -109,8 +110,11 @@ def _missing(tool: str) -> SpeechFailed:
     return SpeechFailed(f"{tool} is not installed. Run `apt install {_PACKAGES[tool]}`.")
 
 
-def _store(sound: bytes, target: Path) -> None:
-    """Nothing to hear becomes a moment of silence: an empty file would look like a missing one."""
+def store(sound: bytes, target: Path) -> None:
+    """Writes a sound, whole or not at all, where Asterisk can read it.
+
+    Nothing to hear becomes a moment of silence: an empty file would look like a missing one.
+    """
     try:
         _make_readable_folder(target.parent)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".making-")
@@ -128,8 +132,8 @@ def _store(sound: bytes, target: Path) -> None:
 
 
 def _make_readable_folder(folder: Path) -> None:
-    """Makes prompts/ and prompts/pl so that Asterisk, another user, may enter them whatever the umask is."""
-    for level in (folder.parent, folder):
+    """Makes what is missing down to prompts/pl, so that Asterisk, another user, may enter it whatever the umask is."""
+    for level in reversed([folder, *folder.parents]):
         if not level.is_dir():
-            level.mkdir(parents=True, exist_ok=True)
+            level.mkdir(exist_ok=True)
             level.chmod(0o755)

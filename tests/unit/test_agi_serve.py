@@ -121,6 +121,20 @@ def test_it_serves_and_stops_on_a_signal(serve: Serve, settings: Settings) -> No
     assert [line["code"] for line in serve.wait("worker_ended", 2)] == [0, 0]
 
 
+def test_a_worker_begins_by_removing_old_personal_sounds(settings_file: Path, settings: Settings) -> None:
+    old = settings.prompts_dir / "personal" / "en" / "old.alaw"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.utime(old, times=(0, 0))
+    running = Serve(settings_file)
+    try:
+        found = running.wait("personal_sounds_removed", 2)
+    finally:
+        running.end()
+    assert sum(line["files"] for line in found) == 1
+    assert not old.exists()
+
+
 def test_a_dead_worker_is_replaced(serve: Serve, settings: Settings) -> None:
     serve.wait("worker_ready", 2)
     os.kill(serve.wait("worker_started")[0]["pid"], signal.SIGKILL)

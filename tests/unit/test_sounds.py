@@ -9,6 +9,7 @@ import unicodedata
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from dialer.campaign.model import Campaign, Recording
 from dialer.settings import Settings
 from sounds import tts
 from sounds.build import Built, build, fixed_sounds, missing
-from sounds.catalogue import APOLOGY, Catalogue, Recorded, Spoken, apology, sound_of
+from sounds.catalogue import APOLOGY, Catalogue, Recorded, Spoken, apology, forget_personal, sound_of
 from sounds.commands import prompts_group
 
 SILENCE = {"alaw": 0xD5, "ulaw": 0xFF}
@@ -158,10 +159,72 @@ def test_a_build_makes_only_what_is_new(tmp_path: Path) -> None:
     assert missing(changed, tmp_path, here) == []
 
 
+def test_the_dialplan_finds_an_apology_in_the_trunks_codec(tmp_path: Path) -> None:
+    here = settings_in(tmp_path, codec="ulaw")
+    build(campaign("Hello."), tmp_path, here)
+    file = here.prompts_dir / "apology.ulaw"
+    assert file.read_bytes() == Catalogue(here.prompts_dir, "ulaw").path(apology("en")).read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o644
+    file.unlink()
+    assert missing(campaign("Hello."), tmp_path, here) == [apology("en")]
+    file.write_bytes(b"an old one")
+    build(campaign("Hello."), tmp_path, here)
+    assert file.stat().st_size > 8000
+
+
 def test_personal_texts_wait_for_their_person(tmp_path: Path) -> None:
     sounds, personal = fixed_sounds(campaign("Hello {name}."), tmp_path)
     assert (sounds, personal) == ([apology("en")], 1)
-    assert sound_of("Hello {name}.", "en", {"name": "Ann"}, tmp_path) == Spoken(text="Hello Ann.", language="en")
+    assert sound_of("Hello {name}.", "en", {"name": "Ann"}, tmp_path) == Spoken(
+        text="Hello Ann.", language="en", personal=True
+    )
+
+
+def test_personal_sounds_stand_apart_and_go_after_a_day(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path, "alaw")
+    sounds = [
+        sound_of(text, "en", {"name": "Ann"}, tmp_path) for text in ("Hello {name}.", "Bye {name}.", "Hello Ann.")
+    ]
+    old, young, fixed = (catalogue.ensure(sound) for sound in sounds)
+    assert [path.parent.relative_to(tmp_path) for path in (old, young, fixed)] == [
+        Path("personal/en"), Path("personal/en"), Path("en"),
+    ]  # fmt: skip
+    made_at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    for path, age_s in ((old, 86_401), (young, 86_399), (fixed, 1_000_000)):
+        os.utime(path, times=(made_at.timestamp() - age_s,) * 2)
+    assert forget_personal(tmp_path, made_at) == 1
+    assert [path.is_file() for path in (old, young, fixed)] == [False, True, True]
+
+
+def test_without_personal_sounds_there_is_nothing_to_forget(tmp_path: Path) -> None:
+    assert forget_personal(tmp_path / "none", datetime(2026, 5, 1, tzinfo=UTC)) == 0
+
+
+def test_asterisk_may_read_a_personal_sound_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        said = sound_of("Hello {name}.", "en", {"name": "Ann"}, tmp_path)
+        path = Catalogue(tmp_path / "prompts", "alaw").ensure(said)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert {folder.stat().st_mode & 0o777 for folder in list(path.parents)[:3]} == {0o755}
+
+
+@pytest.fixture
+def stuck_espeak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """espeak-ng knows the voice and then speaks for ever."""
+    tool = tmp_path / "bin" / "espeak-ng"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\ncase "$*" in *-q*) exit 0;; esac\nexec sleep 60\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("stuck_espeak")
+def test_a_tool_that_hangs_is_ended_in_time(tmp_path: Path) -> None:
+    with pytest.raises(tts.SpeechFailed, match="timed out"):
+        Catalogue(tmp_path, "alaw", limit_s=0.1).ensure(Spoken(text="x", language="en"))
 
 
 def test_the_apology_is_in_the_persons_language_or_in_english() -> None:
