@@ -9,7 +9,7 @@ import click
 from agi.commands import agi
 from agi.handshake import Listener, check
 from agi.spawn import workers
-from dialer import __doc__ as summary
+from dialer import __version__
 from dialer.campaign.load import load_campaign
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.errors import DialerError, InvalidInput
@@ -22,9 +22,16 @@ from sounds.build import build
 from sounds.commands import prompts_group
 
 
-@click.group(help=summary)
+@click.group()
+@click.version_option(__version__, prog_name="dialer")
 def root() -> None:
-    """The click root; its help is the package's first sentence."""
+    """Call people through your own Asterisk servers, ask them questions on the keypad, and report what became of all.
+
+    \b
+    To try it on this machine:
+      dialer lab up
+      dialer run examples/health-check/campaign.yaml --settings var/lab/default/dialer.yaml
+    """
 
 
 SIBLINGS = Siblings(
