@@ -29,6 +29,7 @@ async def run(settings_path: Path, numbers_path: Path, prompt: str, ceiling: int
         nonlocal answers
         answer = await request.send_command(f'GET DATA "{prompt}" 5000 1')  # type: ignore[attr-defined]
         answers += bool(answer.get("result", ("", ""))[0])
+        await request.send_command(f"SET VARIABLE {names.DONE_VARIABLE} 1")  # type: ignore[attr-defined]
 
     application = Application()
     application.add_route(names.AGI_FLOW_ROUTE, script)

@@ -16,7 +16,7 @@ from dialer.engine.ports import Store, Telephony
 from dialer.engine.tracker import Tracker
 from dialer.errors import DialerError
 from dialer.pacing.decide import Binding, Situation, decide
-from dialer.pacing.limits import RateLimit, most_waiting
+from dialer.pacing.limits import RateLimit, window_s
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,8 @@ class CampaignLoop:
         clock: Clock,
         blocked: Callable[[], Binding | None],
         on_doubt: Callable[[], None],
-        sent_at: Iterable[float] = (),
     ) -> None:
-        """`blocked` says why nothing may start now; `on_doubt` is told when a claim may or may not have been made.
-
-        `sent_at`: sends of an engine before this one, in monotonic seconds.
-        """
+        """`blocked` says why nothing may start now; `on_doubt` is told when a claim may or may not have been made."""
         self.campaign = campaign
         self.binding = Binding.NOTHING_DUE
         self.launched = 0
@@ -68,7 +64,7 @@ class CampaignLoop:
         """What the node last said when it refused a call."""
         self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
         self._blocked, self._on_doubt = blocked, on_doubt
-        self._rate = RateLimit(campaign.calls_per_second, sent_at)
+        self._rate = RateLimit(campaign.calls_per_second)
         self._ordering: set[asyncio.Task[None]] = set()
         self._launched_at: deque[float] = deque(maxlen=10_000)
         self._refusals = 0
@@ -81,9 +77,8 @@ class CampaignLoop:
             Situation(
                 max_concurrent=self.campaign.max_concurrent,
                 in_use=self._tracker.calls_now,
-                rate_allowance=self._rate.allowance(now),
+                rate_allowance=self._rate.allowance(now, self._tracker.orders_waiting, self._made_at()),
                 orders_waiting=self._tracker.orders_waiting,
-                most_waiting=most_waiting(self.campaign.calls_per_second),
                 blocked=self._blocked() or self._refused(now),
             )
         )
@@ -111,6 +106,13 @@ class CampaignLoop:
         self._launch(result.claims, claimed_at=now)
         return len(result.claims)
 
+    def _made_at(self) -> Iterable[float]:
+        made_at = self._tracker.channels_made_at
+        since = self._clock.monotonic() - window_s(self.campaign.calls_per_second)
+        while made_at and made_at[0] <= since:
+            made_at.popleft()
+        return made_at
+
     def _refused(self, now: float) -> Binding | None:
         return Binding.NODE_REFUSES if self._refusals >= REFUSALS and now < self._ask_again_at else None
 
@@ -119,7 +121,7 @@ class CampaignLoop:
         for claim in claims:
             if not self._tracker.adopt(claim, self.campaign.terms):
                 continue  # recovery found the row first, and settles it
-            self._rate.take(now)
+            self._rate.take()
             self._launched_at.append(now)
             self.launched += 1
             task = asyncio.create_task(self._place(claim, claimed_at))

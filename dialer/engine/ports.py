@@ -76,8 +76,8 @@ class Store(Protocol):
         """What an engine before this one left without a verdict."""
         ...
 
-    async def sent_lately(self, within_s: float) -> list[float]:
-        """How many seconds ago attempts were submitted."""
+    async def sent_lately(self, within_s: float) -> int:
+        """How many attempts were submitted within the last seconds."""
         ...
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:

@@ -21,7 +21,7 @@ from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
 from dialer.errors import AsteriskAway, DialerError
 from dialer.pacing.decide import Binding
-from dialer.pacing.limits import RateLimit
+from dialer.pacing.limits import window_s
 
 log = logging.getLogger(__name__)
 
@@ -126,17 +126,11 @@ class Supervisor:
     async def run(self) -> Progress:
         """Runs the campaign until every contact that may be called is closed or held, or it is drained."""
         await self._store.ensure_partitions(self._clock.now())
-        memory_s = RateLimit.memory_s(self.campaign.calls_per_second)
-        sent_at = [self._clock.monotonic() - ago for ago in await self._store.sent_lately(memory_s)]
+        # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
+        sent = await self._store.sent_lately(window_s(self.campaign.calls_per_second))
+        self.tracker.channels_made_at.extend([self._clock.monotonic()] * sent)
         loop = self._loop = CampaignLoop(
-            self.campaign,
-            self._store,
-            self._telephony,
-            self.tracker,
-            self._clock,
-            self._blocked,
-            self._in_doubt,
-            sent_at,
+            self.campaign, self._store, self._telephony, self.tracker, self._clock, self._blocked, self._in_doubt
         )
         await self._look_at_totals()
         self._dispositions.update(await self._store.dispositions(self.campaign.id))

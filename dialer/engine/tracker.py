@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,6 +73,8 @@ class Tracker:
         self._contacts: dict[int, ContactChange] = {}
         self._events: list[dict[str, Any]] = []
         self._wake = asyncio.Event()
+        self.channels_made_at: deque[float] = deque()
+        """When channels of ours were reported (monotonic); whoever counts them takes the old ones out."""
         self.ended: list[Callable[[Ended], None]] = []
         """Called with each verdict, after it is stored."""
         self.store_away = False
@@ -147,6 +150,8 @@ class Tracker:
         if after is before:
             self.unexpected += 1
             return
+        if after.channel_seen and not before.channel_seen:
+            self.channels_made_at.append(self._clock.monotonic())
         if after.state is not before.state:
             after = replace(after, seq=before.seq + 1)
         opened.attempt = after

@@ -23,6 +23,10 @@ class Binding(Enum):
     RECOVERING = "recovering"
 
 
+MOST_WAITING = 100
+"""Orders without a channel: bounds what a lost link leaves unclear."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """Everything that the decision looks at."""
@@ -33,8 +37,6 @@ class Situation:
     rate_allowance: int
     orders_waiting: int
     """Orders sent whose channel Asterisk has not made yet."""
-    most_waiting: int
-    """Bounds what a lost link leaves unclear, and what a stalled Asterisk may let go all at once."""
     blocked: Binding | None
     """A reason outside pacing why nothing may start."""
 
@@ -54,7 +56,7 @@ def decide(situation: Situation) -> Decision:
     room = {
         Binding.CEILING: situation.max_concurrent - situation.in_use,
         Binding.RATE: situation.rate_allowance,
-        Binding.ORDERS_WAITING: situation.most_waiting - situation.orders_waiting,
+        Binding.ORDERS_WAITING: MOST_WAITING - situation.orders_waiting,
     }
     binding = min(room, key=lambda key: room[key])
     return Decision(launch=max(0, room[binding]), binding=binding)

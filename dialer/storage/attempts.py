@@ -83,7 +83,7 @@ from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a
 where a.state <> 'ended' and a.node = :node
 """)
 _SENT_SINCE = text("""
-select extract(epoch from clock_timestamp() - submitting_at) from attempt
+select count(*) from attempt
 where node = :node and submitting_at > clock_timestamp() - make_interval(secs => :seconds)
 """)
 _TOTALS = text("""
@@ -208,12 +208,10 @@ def _attempt(row: Row[Any]) -> Attempt:
     )
 
 
-async def sent_lately(engine: AsyncEngine, node: str, within_s: float) -> list[float]:
-    """How many seconds ago attempts were submitted, so that a restart does not start the rate anew."""
+async def sent_lately(engine: AsyncEngine, node: str, within_s: float) -> int:
+    """How many attempts were submitted within the last seconds."""
     async with engine.connect() as connection:
-        return [
-            float(ago) for ago in (await connection.execute(_SENT_SINCE, {"node": node, "seconds": within_s})).scalars()
-        ]
+        return int((await connection.execute(_SENT_SINCE, {"node": node, "seconds": within_s})).scalar_one())
 
 
 async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int) -> Totals:

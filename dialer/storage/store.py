@@ -92,8 +92,8 @@ class PostgresStore:
         async with _plain_errors():
             return await attempts.open_attempts(self._engine, self._node)
 
-    async def sent_lately(self, within_s: float) -> list[float]:
-        """How many seconds ago attempts were submitted."""
+    async def sent_lately(self, within_s: float) -> int:
+        """How many attempts were submitted within the last seconds."""
         async with _plain_errors():
             return await attempts.sent_lately(self._engine, self._node, within_s)
 

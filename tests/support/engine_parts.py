@@ -95,8 +95,8 @@ class FakeStore:
     async def open_attempts(self) -> list[Leftover]:
         return self.left
 
-    async def sent_lately(self, within_s: float) -> list[float]:
-        return []
+    async def sent_lately(self, within_s: float) -> int:
+        return 0
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         due = len(self.due)
