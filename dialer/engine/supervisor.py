@@ -25,7 +25,7 @@ from dialer.pacing.limits import window_s
 
 log = logging.getLogger(__name__)
 
-BUSY_TURN_S = 0.1
+BUSY_TURN_S = 0.05
 PLAN_EVERY_S = 1
 LOOK_SHARE = 20
 """Counting contacts may take a twentieth of the time."""

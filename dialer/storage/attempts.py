@@ -13,14 +13,15 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.campaign.model import Campaign
+from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.storage import tables
 from dialer.storage.bulk import insert_rows
 from dialer.storage.claims import history
 
 SETTLE_S = 0.5
-"""How long a slot stays taken after its Hangup is stored: the BYE leaves asynchronously. By the database's clock, as
-the claim reads it."""
+"""How long a slot stays taken after its Hangup: the BYE leaves asynchronously. What is left of it when the change is
+stored is added to the database's clock, which is the one that the claim reads."""
 
 
 _ATTEMPT_TYPES = {
@@ -31,7 +32,7 @@ _ATTEMPT_TYPES = {
     "answered_at": "timestamptz",
     "hung_up_at": "timestamptz",
     "ended_at": "timestamptz",
-    "gone": "bool",
+    "settles_s": "float8",
     "originate_reason": "int",
     "cause": "int",
     "tech_cause": "int",
@@ -63,8 +64,9 @@ def _sets(types: dict[str, str], *but: str) -> str:
 # commit whose answer was lost is done again, and must not make a contact due that was claimed meanwhile.
 _SAVE = text(f"""
 with saved as (
-  update attempt t set {_sets(_ATTEMPT_TYPES, "id", "gone")},
-    slot_until = case when d.gone then coalesce(t.slot_until, clock_timestamp() + interval '{SETTLE_S} s') end
+  update attempt t set {_sets(_ATTEMPT_TYPES, "id", "settles_s")},
+    slot_until = case when d.settles_s is not null
+                 then coalesce(t.slot_until, clock_timestamp() + make_interval(secs => d.settles_s)) end
   from {_arrays(_ATTEMPT_TYPES, "a_")}
   where t.id = d.id and t.state <> 'ended'
   returning t.contact_id, t.state
@@ -130,11 +132,14 @@ async def save(
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
+    gone_at = attempt.hung_up_at
     return {
-        **{name: getattr(attempt, name) for name in _ATTEMPT_TYPES if name not in ("state", "disposition", "gone")},
+        **{
+            name: getattr(attempt, name) for name in _ATTEMPT_TYPES if name not in ("state", "disposition", "settles_s")
+        },
         "state": attempt.state.value,
         "disposition": attempt.disposition.value if attempt.disposition else None,
-        "gone": attempt.hung_up_at is not None,
+        "settles_s": None if gone_at is None else max(0.0, SETTLE_S - (utc_now() - gone_at).total_seconds()),
     }
 
 
