@@ -15,6 +15,7 @@ from dialer.commands import contacts_group, db, schema, validate
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
 from dialer.run_command import Siblings, run_command
+from dialer.verify_command import verify
 from dialplan.commands import dialplan
 from dialplan.render import render_node
 from etl.commands import report
@@ -45,6 +46,7 @@ root.add_command(schema)
 root.add_command(contacts_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(verify)
 root.add_command(prompts_group(load_campaign))
 root.add_command(report)
 root.add_command(agi)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dialer import names
+from dialer.ami import cel
 from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.campaign.model import Campaign
@@ -18,9 +19,10 @@ from dialer.clock import SystemClock
 from dialer.contacts.contact import Terms
 from dialer.engine.campaign_loop import RunningCampaign
 from dialer.engine.supervisor import Progress, Supervisor
+from dialer.engine.witness import ReadCel
 from dialer.errors import DialerError, RefusedBySafety
 from dialer.monitoring.terminal import View
-from dialer.settings import Settings, TrunkSettings, read_secret
+from dialer.settings import NodeSettings, Settings, TrunkSettings, read_secret
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
 
@@ -115,7 +117,9 @@ async def run_campaign(
         # Once a run is under way a node that goes away is waited for; one that is not there at the start is a mistake.
         await link.connect()
         prepared = await asyncio.to_thread(prepare)
-        supervisor = Supervisor(prepared.campaign, store, telephony, clock, workers_answer, refresh_calendar)
+        supervisor = Supervisor(
+            prepared.campaign, store, telephony, clock, workers_answer, refresh_calendar, _cel_reader(node)
+        )
         with prepared.workers() as staff:
             try:
                 return await _watch(supervisor, _Patient(view))
@@ -143,6 +147,11 @@ async def _watch(supervisor: Supervisor, view: View) -> tuple[Progress, bool]:
     finally:
         work.cancel()
         await asyncio.wait([work])
+
+
+def _cel_reader(node: NodeSettings) -> ReadCel | None:
+    path = node.cel_file
+    return None if path is None else lambda position: cel.read(path, position)
 
 
 def _listen_to_signals(supervisor: Supervisor, work: asyncio.Task[Progress], view: View) -> list[int]:

@@ -46,6 +46,8 @@ class NodeSettings(_Part):
     sip_port: Port = 5060
     rtp_start: Port = 10000
     rtp_end: Port = 29999
+    cel_file: Path | None = None
+    """The node's own record of calls (`cel.jsonl` in its log directory), where this machine can read it."""
     longest_call_s: int = Field(default=900, ge=10, le=7200)
     """Asterisk itself ends every call after this, whatever happens to us."""
 

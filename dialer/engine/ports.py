@@ -12,6 +12,7 @@ from dialer.calls.disposition import Disposition
 from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
+from dialer.calls.witness import CelPosition, CelRecord
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 
 
@@ -70,6 +71,22 @@ class Store(Protocol):
 
     async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
         """Dialogue results that have arrived."""
+        ...
+
+    async def begin_cel(self) -> None:
+        """Notes since when the node's record is followed; nothing when it is already."""
+        ...
+
+    async def cel_position(self) -> CelPosition | None:
+        """How far the node's own record is stored; None before the first."""
+        ...
+
+    async def store_cel(self, records: Sequence[CelRecord], position: CelPosition) -> None:
+        """Stores records and how far they reach, together; storing them again changes nothing."""
+        ...
+
+    async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
+        """What the node itself saw of these attempts, oldest first; nothing of those it never saw."""
         ...
 
     async def open_attempts(self) -> list[Leftover]:

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.events import Answered, FlowEnded, Vanished
+from dialer.calls.witness import testimony
 from dialer.clock import Clock
 from dialer.engine.ports import Store, Telephony
 from dialer.engine.tracker import Tracker
+from dialer.engine.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +24,9 @@ YOUNG_S = 10.0
 class Recovery:
     """Resolves attempts that no event will resolve any more."""
 
-    def __init__(self, store: Store, telephony: Telephony, tracker: Tracker, clock: Clock) -> None:
+    def __init__(self, store: Store, telephony: Telephony, tracker: Tracker, clock: Clock, witness: Witness) -> None:
         self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
+        self._witness = witness
         self._missed: set[UUID] = set()
 
     async def adopt(self) -> None:
@@ -72,10 +75,16 @@ class Recovery:
     async def _settle(self, absent: list[Attempt]) -> None:
         """Judges attempts that the node has no channel for, by what is known of them."""
         absent = [attempt for attempt in absent if attempt.state is not State.CLOSING]
+        if not absent:
+            return
+        await self._witness.catch_up()
+        seen = await self._store.cel_of([attempt.id for attempt in absent])
         ended = {end.attempt_id: end for end in await self._store.flow_results([attempt.id for attempt in absent])}
         for attempt in absent:
+            for event in testimony(seen.get(attempt.id, ())):
+                self._tracker.apply(attempt.id, event)
             end = ended.get(attempt.id)
-            if end is None and self._tracker.may_be_unplaced(attempt):
+            if end is None and attempt.id not in seen and self._tracker.may_be_unplaced(attempt):
                 continue
             if end is not None:
                 # Its dialogue has a result, so it was answered, whatever we saw of it.

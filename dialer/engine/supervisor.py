@@ -19,6 +19,7 @@ from dialer.engine.campaign_loop import CampaignLoop, RunningCampaign
 from dialer.engine.ports import Store, Telephony
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
+from dialer.engine.witness import ReadCel, Witness
 from dialer.errors import AsteriskAway, DialerError
 from dialer.pacing.decide import Binding
 from dialer.pacing.limits import window_s
@@ -30,6 +31,7 @@ PLAN_EVERY_S = 1
 LOOK_SHARE = 20
 """Counting contacts may take a twentieth of the time."""
 SWEEP_EVERY_S = 10
+CEL_EVERY_S = 2
 WORKERS_EVERY_S = 2
 CALENDAR_EVERY_S = 3600
 
@@ -69,12 +71,16 @@ class Supervisor:
         clock: Clock,
         workers_answer: Callable[[], Awaitable[bool]],
         refresh_calendar: Callable[[], Awaitable[None]],
+        read_cel: ReadCel | None = None,
     ) -> None:
-        """`workers_answer` says whether FastAGI workers of ours listen; `refresh_calendar` writes the days ahead."""
+        """`workers_answer` says whether FastAGI workers of ours listen; `refresh_calendar` writes the days ahead;
+        `read_cel` reads the node's own record of calls, where this machine can.
+        """
         self.campaign = campaign
         self.tracker = Tracker(store, clock)
         self._store, self._telephony, self._clock = store, telephony, clock
-        self._recovery = Recovery(store, telephony, self.tracker, clock)
+        self._witness = Witness(store, read_cel)
+        self._recovery = Recovery(store, telephony, self.tracker, clock, self._witness)
         self._workers_answer, self._refresh_calendar = workers_answer, refresh_calendar
         self._loop: CampaignLoop | None = None
         self._totals: Totals | None = None
@@ -126,6 +132,7 @@ class Supervisor:
     async def run(self) -> Progress:
         """Runs the campaign until every contact that may be called is closed or held, or it is drained."""
         await self._store.ensure_partitions(self._clock.now())
+        await self._witness.begin()
         # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
         sent = await self._store.sent_lately(window_s(self.campaign.calls_per_second))
         self.tracker.channels_made_at.extend([self._clock.monotonic()] * sent)
@@ -155,6 +162,8 @@ class Supervisor:
             for task in reversed(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(DialerError):
+            await self._witness.catch_up()
         progress = self.progress()
         assert progress is not None
         log.info("run ended", extra={"event": "run.ended", "campaign": self.campaign.name,
@@ -167,6 +176,7 @@ class Supervisor:
             (self._check_workers, WORKERS_EVERY_S),
             (self._check_lock, WORKERS_EVERY_S),
             (self._recovery.sweep, SWEEP_EVERY_S),
+            (self._witness.catch_up, CEL_EVERY_S),
             (self._daily_room, CALENDAR_EVERY_S),
         ):
             self._scheduler.add_job(_guarded(job), "interval", seconds=seconds)

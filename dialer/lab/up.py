@@ -281,6 +281,7 @@ def _settings_text(lab: Lab, database: str) -> str:
         f"nodes:\n"
         f"  - name: {NODE}\n"
         f"    ami: {{host: 127.0.0.1, port: {lab.ports['ami']}, secret_file: {lab.places.secrets / 'ami-dialer'}}}\n"
+        f"    cel_file: {lab.places.node / 'log' / 'cel.jsonl'}\n"
         f"    sip_address: 127.0.0.1\n"
         f"    sip_port: {lab.ports['node-sip']}\n"
         f"    rtp_start: {_NODE_RTP[0]}\n"

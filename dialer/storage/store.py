@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd
+from dialer.calls.witness import CelPosition, CelRecord
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway
-from dialer.storage import attempts, claims, event_log
+from dialer.storage import attempts, cel, claims, event_log
 from dialer.storage.session import explain
 
 TIMEOUT_S = 15.0
@@ -86,6 +87,26 @@ class PostgresStore:
         """Dialogue results that have arrived."""
         async with _plain_errors():
             return await attempts.flow_results(self._engine, attempt_ids)
+
+    async def begin_cel(self) -> None:
+        """Notes since when the node's record is followed."""
+        async with _plain_errors():
+            await cel.begin(self._engine, self._node)
+
+    async def cel_position(self) -> CelPosition | None:
+        """How far the node's own record is stored."""
+        async with _plain_errors():
+            return await cel.position(self._engine, self._node)
+
+    async def store_cel(self, records: Sequence[CelRecord], position: CelPosition) -> None:
+        """Stores records and how far they reach, together."""
+        async with _plain_errors():
+            await cel.store(self._engine, self._node, records, position)
+
+    async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
+        """What the node itself saw of these attempts."""
+        async with _plain_errors():
+            return await cel.of(self._engine, attempt_ids)
 
     async def open_attempts(self) -> list[Leftover]:
         """What an engine before this one left without a verdict."""

@@ -212,6 +212,31 @@ flow_result = Table(
     CheckConstraint(_one_of("result", FlowResult), name="result"),
 )  # fmt: skip
 
+cel_event = Table(
+    "cel_event", metadata,
+    Column("node", Text, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("byte_offset", BigInteger, nullable=False),
+    Column("attempt_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("digit", Text, nullable=True),
+    Column("cause", SmallInteger, nullable=True),
+    # Where a line stood in its file: shipping it twice changes nothing.
+    PrimaryKeyConstraint("node", "inode", "byte_offset"),
+    Index("cel_event_attempt_idx", "attempt_id"),
+)  # fmt: skip
+"""What each node's Asterisk itself saw of our calls; an attempt may be missing here after a restore."""
+
+cel_position = Table(
+    "cel_position", metadata,
+    Column("node", Text, primary_key=True),
+    Column("inode", BigInteger, nullable=False),
+    Column("byte_offset", BigInteger, nullable=False),
+    Column("since", _AT, nullable=False, server_default=text("clock_timestamp()")),
+)  # fmt: skip
+"""How far each node's CEL file is stored, and since when it is followed: earlier attempts have no witness."""
+
 event = Table(
     "event", metadata,
     Column("event_id", Uuid, nullable=False),

@@ -74,6 +74,7 @@ class Result:
     """(outcome, keys) by attempt id, in the order of the dialogue."""
     names: dict[str, str]
     summary: str
+    verified: subprocess.CompletedProcess[str]
     ami: bytes
 
 
@@ -128,11 +129,15 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
         watch.close()
         listening.join()
         assert done.returncode == 0, done.stderr[-3000:]
-        yield collect(lab, done.stdout, bytes(heard))
+        verified = subprocess.run(
+            [sys.executable, "-m", "cli", "verify", "health-check", "--settings", str(lab.settings_file)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        yield collect(lab, done.stdout, verified, bytes(heard))
         no_channels(lab)
 
 
-def collect(lab: Lab, summary: str, ami: bytes) -> Result:
+def collect(lab: Lab, summary: str, verified: subprocess.CompletedProcess[str], ami: bytes) -> Result:
     truth: dict[str, list[TruthRow]] = {}
     for row in read_truth(lab):
         truth.setdefault(row.number, []).append(row)
@@ -150,7 +155,7 @@ def collect(lab: Lab, summary: str, ami: bytes) -> Result:
     engine.dispose()
     assert all(row.closed_as and not row.on_hold for row in people)
     names = {row.numbers[0]: row.fields["first_name"] for row in people}
-    return Result(truth=truth, attempts=attempts, tries=tries, names=names, summary=summary, ami=ami)
+    return Result(truth=truth, attempts=attempts, tries=tries, names=names, summary=summary, verified=verified, ami=ami)
 
 
 def expected_behaviour(index: int, nth: int) -> str:
@@ -245,6 +250,13 @@ def test_contact_fields_are_kept_as_they_are_and_never_reach_asterisk(result):
     assert set(kept) == set(NAMES)
     assert b"Newchannel" in result.ami
     assert MARKER.encode() not in result.ami
+
+
+def test_the_nodes_own_record_agrees_with_our_tables(result):
+    calls = sum(len(attempts) for attempts in result.attempts.values())
+    assert result.verified.stdout == ""
+    assert result.verified.stderr.strip() == f"{calls} attempts compared, 0 do not agree"
+    assert result.verified.returncode == 0
 
 
 def test_the_summary_counts_every_call(result):

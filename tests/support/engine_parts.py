@@ -14,6 +14,7 @@ from dialer.calls.disposition import Disposition
 from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
+from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.model import RetryPolicy
 from dialer.contacts.contact import Claim, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.engine.campaign_loop import RunningCampaign
@@ -60,6 +61,7 @@ class FakeStore:
     due: list[Claim] = field(default_factory=list)
     left: list[Leftover] = field(default_factory=list)
     results: dict[UUID, DialogueEnd] = field(default_factory=dict)
+    cel: dict[UUID, list[CelRecord]] = field(default_factory=dict)
     saved: dict[UUID, Attempt] = field(default_factory=dict)
     contacts: dict[int, ContactChange] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -94,6 +96,19 @@ class FakeStore:
 
     async def open_attempts(self) -> list[Leftover]:
         return self.left
+
+    async def begin_cel(self) -> None:
+        return None
+
+    async def cel_position(self) -> CelPosition | None:
+        return None
+
+    async def store_cel(self, records: Sequence[CelRecord], position: CelPosition) -> None:
+        for record in records:
+            self.cel.setdefault(record.attempt_id, []).append(record)
+
+    async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
+        return {one: self.cel[one] for one in attempt_ids if one in self.cel}
 
     async def sent_lately(self, within_s: float) -> int:
         return 0

@@ -9,11 +9,13 @@ import pytest
 from dialer.calls.attempt import State
 from dialer.calls.events import Accepted, Answered, Created, HungUp, Refused, Responded, Ringing, Unclear
 from dialer.calls.results import DialogueEnd, FlowResult
+from dialer.calls.witness import CelRecord
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.recovery import Recovery
 from dialer.engine.supervisor import Supervisor
 from dialer.engine.tracker import Tracker
+from dialer.engine.witness import Witness
 from dialer.errors import DatabaseAway
 from dialer.pacing.decide import Binding
 from tests.support.engine_parts import CAMPAIGN, T0, TERMS, FakeClock, FakeStore, FakeTelephony, make_claim
@@ -32,7 +34,7 @@ class Rig:
         self.loop = CampaignLoop(
             CAMPAIGN, self.store, self.telephony, self.tracker, self.clock, lambda: self.blocked, self.doubt
         )
-        self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock)
+        self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock, Witness(self.store, None))
 
     def doubt(self) -> None:
         self.doubts += 1
@@ -252,6 +254,31 @@ async def test_a_dialogue_that_has_a_result_tells_how_the_call_went(rig, state):
     claim = leave(rig, state=state, watched=False, answered_at=T0 if state is State.ANSWERED else None)
     rig.store.results[claim.attempt.id] = end_of(claim)
     assert (await recovered(rig, claim)).disposition.value == "completed"
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "expected"),
+    [
+        (State.SUBMITTING, "CHAN_START HANGUP-17", "busy"),
+        (State.UNCLEAR, "CHAN_START HANGUP-1", "invalid_number"),
+        (State.ACCEPTED, "CHAN_START HANGUP-34", "congestion"),
+        (State.RINGING, "CHAN_START", "unknown"),
+        (State.SUBMITTING, "CHAN_START", "unknown"),
+        (State.RINGING, "CHAN_START ANSWER HANGUP-16", "dialogue_error"),
+    ],
+)
+async def test_the_nodes_own_record_tells_what_no_event_told(rig, state, seen, expected):
+    claim = leave(rig, state=state, watched=False)
+    for offset, word in enumerate(seen.split()):
+        kind, _, cause = word.partition("-")
+        rig.store.cel.setdefault(claim.attempt.id, []).append(
+            CelRecord(inode=1, offset=offset, attempt_id=claim.attempt.id, kind=kind, at=T0, digit=None,
+                      cause=int(cause) if cause else None)
+        )  # fmt: skip
+    await recovered(rig, claim)
+    rig.clock.passed_s += 6
+    await rig.tracker._turn()
+    assert rig.saved(claim).disposition.value == expected
 
 
 async def test_a_node_that_does_not_answer_is_asked_again(rig):

@@ -14,7 +14,7 @@ STOREYS = {
     1: ("campaign", "contacts", "calls", "pacing", "waves"),
     2: ("storage", "ami"),
     3: ("engine",),
-    4: ("lab", "monitoring", "run", "run_command", "commands"),
+    4: ("lab", "monitoring", "run", "run_command", "verify_command", "commands"),
 }
 STOREY_OF = {name: storey for storey, found in STOREYS.items() for name in found}
 MAY_IMPORT = {
