@@ -39,7 +39,6 @@ class Told:
 
     disposition: Disposition
     answered: bool
-    cause: int | None
     keys: str
     """Every key of every try, in their order."""
 

@@ -15,7 +15,7 @@ from dialer.clock import from_epoch
 # One row an attempt, with its tries and its records as arrays: the client sees one attempt at a time, however many
 # there are. Attempts from before the record began have nothing to be compared with.
 _COMPARED = text("""
-select a.id, a.disposition, a.answered_at is not null as answered, a.cause,
+select a.id, a.disposition, a.answered_at is not null as answered,
   (select coalesce(string_agg(t.keys, '' order by t.at, t.step, t.visit, t.try_no), '')
    from answer_try t where t.attempt_id = a.id) as keys,
   (select coalesce(json_agg(json_build_array(c.inode, c.byte_offset, c.kind, extract(epoch from c.at),
@@ -41,7 +41,7 @@ def compare(connection: Connection, campaign_id: int) -> Iterator[Compared]:
     """Every ended attempt of a campaign that the node's record covers, oldest first."""
     for row in connection.execution_options(yield_per=500).execute(_COMPARED, {"campaign": campaign_id}):
         told = Told(
-            disposition=Disposition(row.disposition), answered=row.answered, cause=row.cause, keys=row.keys
+            disposition=Disposition(row.disposition), answered=row.answered, keys=row.keys
         )  # fmt: skip
         yield Compared(attempt_id=row.id, found=disagreements(told, _records(row)))
 

@@ -165,6 +165,7 @@ async def test_a_half_open_link_is_noticed(monkeypatch):
 
         keeping = asyncio.create_task(link.keep_up(on_up, down.set))
         await asyncio.wait_for(down.wait(), 5)
+        assert link.state is LinkState.DOWN
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 

@@ -104,5 +104,5 @@ def test_what_does_not_agree(disposition, answered, keys, seen, expected):
         records.append(
             CelRecord(inode=1, offset=offset, attempt_id=ID, kind=kind, at=T0, digit=digit or None, cause=None)
         )
-    told = Told(disposition=Disposition(disposition), answered=answered, cause=None, keys=keys)
+    told = Told(disposition=Disposition(disposition), answered=answered, keys=keys)
     assert disagreements(told, records) == expected
