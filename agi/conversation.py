@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice, Writes
+from dialer.calls.log import event_row
 from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt
 from dialer.clock import Clock
-from dialer.storage.event_log import event_row
 from sounds.catalogue import Sound, apology, sound_of
 
 T = TypeVar("T")

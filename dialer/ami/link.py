@@ -62,13 +62,12 @@ class _Everything:
 
 
 class _Protocol(AMIProtocol):  # type: ignore[misc]
-    """Reads whole messages from bytes; a message that cannot be read is counted and skipped, the link stays."""
+    """Reads whole messages from bytes; a message that cannot be read is logged and skipped, the link stays."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.version: str | None = None
         self.buffer = b""
-        self.unreadable = 0
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -85,7 +84,6 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]
                 if parsed is not None:
                     self.handle_message(parsed)
             except Exception:
-                self.unreadable += 1
                 log.warning("unreadable AMI message skipped", extra={"event": "ami.unreadable"}, exc_info=True)
         self._refuse_endless()
         return None

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
+from dialer.calls.log import event_row
 from dialer.contacts.contact import Claim, ClaimResult, Contact
-from dialer.storage import event_log, tables
+from dialer.storage import tables
 from dialer.storage.bulk import insert_rows
 
 _LOCK = text("select tenant_id from campaign where id = :campaign for no key update")
@@ -134,7 +135,7 @@ async def history(
 
 
 def _submitting(attempt: Attempt) -> dict[str, object]:
-    return event_log.event_row(
+    return event_row(
         tenant_id=attempt.tenant_id,
         occurred_at=attempt.submitting_at,
         type="attempt.submitting",

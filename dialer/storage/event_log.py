@@ -10,10 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from dialer.calls.log import event_row
-
-__all__ = ["ensure_partitions", "event_row"]
-
 DAYS_AHEAD = 7
 """No run starts before these stand: an event without a partition would lose an answer."""
 
