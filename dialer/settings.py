@@ -48,6 +48,8 @@ class NodeSettings(_Part):
     rtp_end: Port = 29999
     cel_file: Path | None = None
     """The node's own record of calls (`cel.jsonl` in its log directory), where this machine can read it."""
+    console: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """The command that runs one console command on the node, given to it as one more argument: `[asterisk, -rx]`."""
     longest_call_s: int = Field(default=900, ge=10, le=7200)
     """Asterisk itself ends every call after this, whatever happens to us."""
 
@@ -114,6 +116,16 @@ class Settings(_Part):
     def prompts_dir(self) -> Path:
         """Spoken prompts in the trunks' codecs; Asterisk reads them here."""
         return self.state_dir / "prompts"
+
+    @property
+    def journal_dir(self) -> Path:
+        """What was ordered and what became of it, beside the database, for the day it must be restored."""
+        return self.state_dir / "journal"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Answers of live dialogues that the database has not taken yet."""
+        return self.state_dir / "spool"
 
     def node(self, name: str) -> NodeSettings:
         """The node of that name."""

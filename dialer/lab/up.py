@@ -272,6 +272,7 @@ def _settings_text(lab: Lab, database: str) -> str:
         f"  - {{name: {trunk}, node: {NODE}, host: 127.0.0.1, port: {lab.ports[trunk]}, codec: alaw}}\n"
         for trunk in TRUNKS
     )
+    console = json.dumps(lab.root.command(lab.node.config, "-rx"))
     return (
         f"# Written by `dialer lab up --name {lab.places.name}`; `dialer lab down` removes it.\n"
         f"database: {database}\n"
@@ -282,6 +283,7 @@ def _settings_text(lab: Lab, database: str) -> str:
         f"  - name: {NODE}\n"
         f"    ami: {{host: 127.0.0.1, port: {lab.ports['ami']}, secret_file: {lab.places.secrets / 'ami-dialer'}}}\n"
         f"    cel_file: {lab.places.node / 'log' / 'cel.jsonl'}\n"
+        f"    console: {console}\n"
         f"    sip_address: 127.0.0.1\n"
         f"    sip_port: {lab.ports['node-sip']}\n"
         f"    rtp_start: {_NODE_RTP[0]}\n"
