@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice, Writes
+from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice
 from dialer.calls.log import event_row
-from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome
+from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt
 from dialer.clock import Clock

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 
-from agi.ports import Writes
+from dialer.calls.results import Writes
 from dialer.errors import DialerError
 
 log = logging.getLogger(__name__)

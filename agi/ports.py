@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from dialer.calls.results import Answer, DialogueEnd, Try
+from dialer.calls.results import Writes
 from dialer.campaign.model import Campaign
 from sounds.catalogue import Sound
 
@@ -58,31 +58,6 @@ class Dialogue:
     codec: str
     longest_call_s: int
     fields: Mapping[str, str]
-
-
-@dataclass(kw_only=True)
-class Writes:
-    """Rows of one dialogue that belong into one commit."""
-
-    tries: list[Try] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    ends: list[DialogueEnd] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.tries) + len(self.answers) + len(self.ends) + len(self.events)
-
-    def attempts(self) -> list[str]:
-        """Whose rows these are, for the log."""
-        rows: tuple[Try | Answer | DialogueEnd, ...] = (*self.tries, *self.answers, *self.ends)
-        return sorted({str(row.attempt_id) for row in rows} | {str(event["subject_id"]) for event in self.events})
-
-    def extend(self, other: Writes) -> None:
-        """Adds the rows of another one behind these."""
-        self.tries += other.tries
-        self.answers += other.answers
-        self.ends += other.ends
-        self.events += other.events
 
 
 class Phone(Protocol):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, RowMapping, Table, any_, bindparam, exists, select
+from sqlalchemy import BigInteger, RowMapping, any_, bindparam, exists, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -18,14 +18,13 @@ from sqlalchemy.types import Uuid
 
 from agi.batch import Batcher
 from agi.leftovers import Leftovers
-from agi.ports import Dialogue, Writes
+from agi.ports import Dialogue
 from dialer.calls.attempt import State
-from dialer.calls.results import Answer, DialogueEnd, Try
+from dialer.calls.results import Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Campaign
 from dialer.settings import Settings
-from dialer.storage import tables
-from dialer.storage.bulk import insert_rows
+from dialer.storage import dialogues, tables
 from dialer.storage.session import explain
 
 T = TypeVar("T")
@@ -123,13 +122,7 @@ class ResultStore:
     # -- saving --
 
     async def _save(self, group: Sequence[Writes]) -> list[None]:
-        rows: list[tuple[Table, list[dict[str, Any]]]] = [
-            (tables.answer_try, [_try_row(item) for writes in group for item in writes.tries]),
-            (tables.answer, [_answer_row(item) for writes in group for item in writes.answers]),
-            (tables.flow_result, [_end_row(item) for writes in group for item in writes.ends]),
-            (tables.event, [item for writes in group for item in writes.events]),
-        ]
-        await self._with_connection(lambda connection: _write(connection, rows))
+        await self._with_connection(lambda connection: dialogues.write(connection, group))
         return [None] * len(group)
 
     async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -152,11 +145,6 @@ class ResultStore:
             return await work(connection)
 
 
-async def _write(connection: AsyncConnection, rows: Sequence[tuple[Table, list[dict[str, Any]]]]) -> None:
-    for table, values in rows:
-        await insert_rows(connection, table, values)
-
-
 _A, _C = tables.attempt.c, tables.contact.c
 _IDS = any_(bindparam("ids", type_=ARRAY(Uuid)))
 
@@ -173,18 +161,3 @@ _DIALOGUES = (
 _REVISIONS = select(tables.revision.c.id, tables.revision.c.document, tables.revision.c.base_dir).where(
     tables.revision.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
 )
-
-
-def _try_row(item: Try) -> dict[str, Any]:
-    return {"attempt_id": item.attempt_id, "step": item.step, "visit": item.visit, "try_no": item.try_no,
-            "keys": item.keys, "outcome": item.outcome.value, "at": item.at}  # fmt: skip
-
-
-def _answer_row(item: Answer) -> dict[str, Any]:
-    return {"attempt_id": item.attempt_id, "step": item.step, "visit": item.visit, "revision_id": item.revision_id,
-            "keys": item.keys, "value": item.value, "at": item.at}  # fmt: skip
-
-
-def _end_row(item: DialogueEnd) -> dict[str, Any]:
-    return {"attempt_id": item.attempt_id, "result": item.result.value, "step": item.step, "answers": item.answers,
-            "detail": item.detail, "at": item.at}  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 
@@ -71,3 +72,29 @@ class DialogueEnd:
     answers: int
     at: datetime
     detail: str | None = None
+
+
+@dataclass(kw_only=True)
+class Writes:
+    """Rows of one dialogue that belong into one commit."""
+
+    tries: list[Try] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    ends: list[DialogueEnd] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """As dialer.calls.log.event_row makes them."""
+
+    def __len__(self) -> int:
+        return len(self.tries) + len(self.answers) + len(self.ends) + len(self.events)
+
+    def attempts(self) -> list[str]:
+        """Whose rows these are, for the log."""
+        rows: tuple[Try | Answer | DialogueEnd, ...] = (*self.tries, *self.answers, *self.ends)
+        return sorted({str(row.attempt_id) for row in rows} | {str(event["subject_id"]) for event in self.events})
+
+    def extend(self, other: Writes) -> None:
+        """Adds the rows of another one behind these."""
+        self.tries += other.tries
+        self.answers += other.answers
+        self.ends += other.ends
+        self.events += other.events

@@ -18,11 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agi import leftovers, results
 from agi.handshake import Listener, check
-from agi.ports import Writes
 from agi.results import NoDialogue, ResultStore
 from agi.server import AgiServer
 from dialer import __version__, tokens
-from dialer.calls.results import Answer, DialogueEnd, FlowResult
+from dialer.calls.results import Answer, DialogueEnd, FlowResult, Writes
 from dialer.campaign.model import Campaign
 from dialer.clock import SystemClock, utc_now
 from dialer.errors import DatabaseAway, DialerError

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from agi.interpreter import MAX_VISITS, Interpreter
-from agi.ports import CallerHungUp, Dialogue, EndedBy, Pressed, SoundMissing, Writes
-from dialer.calls.results import FlowResult, Try, TryOutcome
+from agi.ports import CallerHungUp, Dialogue, EndedBy, Pressed, SoundMissing
+from dialer.calls.results import FlowResult, Try, TryOutcome, Writes
 from dialer.campaign.model import Campaign
 from dialer.errors import DatabaseAway
 from sounds.catalogue import APOLOGY, Sound, Spoken
