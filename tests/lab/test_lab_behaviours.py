@@ -36,6 +36,8 @@ number,nth_invite,behaviour,args
 +48501200013,*,answers_late,1.5 4
 +48501200014,1,busy,
 +48501200014,2,answers_and_presses,6@0.3
++48501200015,*,hangs_up_at_once,
++48501200016,*,never_rings,
 """
 
 # number, final code, keys, who ended it
@@ -53,6 +55,8 @@ EXPECTED = [
     ("+48501200011", 503, "", "callee"),
     ("+48501200012", 403, "", "callee"),
     ("+48501200013", 200, "4", "caller"),
+    ("+48501200015", 200, "", "callee"),
+    ("+48501200016", 487, "", "caller"),
     ("+48501299999", 404, "", "callee"),
 ]
 
@@ -105,7 +109,8 @@ def test_behaviour(world: World, number: str, final_code: int, keys: str, ended_
     assert row.ended_at is not None
     assert row.ended_at > row.invited_at
     assert (row.answered_at is not None) == (final_code == 200)
-    assert (row.first_audio_at is not None) == (final_code == 200)
+    listened = final_code == 200 and number != "+48501200015"
+    assert (row.first_audio_at is not None) == listened
 
 
 def test_every_behaviour_is_called_and_ends_as_it_declares() -> None:

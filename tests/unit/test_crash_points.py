@@ -39,13 +39,19 @@ def test_the_process_dies_there_and_then(variables, code, turns):
     assert run(**variables) == (code, turns)
 
 
-def test_only_who_takes_the_file_dies(tmp_path):
-    once = tmp_path / "once"
-    once.touch()
-    asked = {"DLR_CRASH_AT": "claimed:2", "DLR_ONCE": str(once)}
-    assert run(**asked) == (-signal.SIGKILL, 2)
-    assert not once.exists()
-    assert run(**asked) == (0, 5)
+def test_only_the_first_process_obeys_the_file(tmp_path):
+    file = tmp_path / "fault"
+    file.write_text("crash claimed", encoding="ascii")
+    assert run(DLR_FAULT_FILE=str(file)) == (-signal.SIGKILL, 1)
+    assert [path.name.rpartition(".")[0] for path in tmp_path.iterdir()] == ["fault"]
+    assert run(DLR_FAULT_FILE=str(file)) == (0, 5)
+
+
+def test_a_file_that_names_another_point_stays(tmp_path):
+    file = tmp_path / "fault"
+    file.write_text("crash saved", encoding="ascii")
+    assert run(DLR_FAULT_FILE=str(file)) == (0, 5)
+    assert file.exists()
 
 
 def test_a_stopped_process_goes_on_when_it_is_woken():
