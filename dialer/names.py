@@ -12,6 +12,8 @@ DONE_VARIABLE = "DIALER_DONE"
 """Set to 1 by the script as its last act, when the person has heard all that we have to say, be it an apology.
 
 AGISTATUS says SUCCESS even when a script died (res_agi.c, run_agi)."""
+BOOT_VARIABLE = "DIALER_BOOT"
+"""A global variable: which start of the Asterisk process this is. Whoever finds it empty writes a fresh UUID there."""
 
 # Files below the prompts directory
 APOLOGY_FILE = "apology"
@@ -35,7 +37,9 @@ AMI_USER = "dialer"
 AMI_WATCH_USER = "dialer-watch"
 """Reads only; may log in beside the originator."""
 
-_CHANNEL_ID = re.compile(r"d-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+_UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_CHANNEL_ID = re.compile(f"d-{_UUID}")
+_MARK_ID = re.compile(f"m-{_UUID}")
 
 
 def channel_id(attempt_id: UUID) -> str:
@@ -46,4 +50,15 @@ def channel_id(attempt_id: UUID) -> str:
 def attempt_of(channel_id: str) -> UUID | None:
     """The attempt behind a ChannelId or ActionID; None when it is not one of ours."""
     match = _CHANNEL_ID.fullmatch(channel_id)
+    return UUID(match[1]) if match else None
+
+
+def mark_id(mark: UUID) -> str:
+    """The ChannelId and ActionID of a mark, which calls nobody: `m-` and its UUID."""
+    return f"m-{mark}"
+
+
+def mark_of(channel_id: str) -> UUID | None:
+    """The mark behind a ChannelId; None when it is not one of ours."""
+    match = _MARK_ID.fullmatch(channel_id)
     return UUID(match[1]) if match else None

@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any
+from uuid import uuid4
 
-from panoramisk.ami_protocol import AMIProtocol
-from panoramisk.manager import Manager
 from panoramisk.message import Message
 
+from dialer import crash_points, names
+from dialer.ami.protocol import Everything, GuardedManager, GuardedProtocol
 from dialer.errors import AsteriskAway
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ Headers = dict[str, str | list[str]]
 
 MAX_LINE = 1023
 """Asterisk cuts longer lines (manager.c, inbuf[1025])."""
-MAX_MESSAGE = 1 << 20
 ANSWER_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 BOOT_TIMEOUT_S = 30.0
@@ -45,6 +45,10 @@ class NotSent(LinkLost):
     """The link is down and nothing was sent: what was asked was certainly not done."""
 
 
+class _InUse(AsteriskAway):
+    """Another session holds the login."""
+
+
 class LinkState(Enum):
     """Whether actions may be sent."""
 
@@ -54,64 +58,29 @@ class LinkState(Enum):
     """The login was refused for good; a person must mend the settings."""
 
 
-class _Everything:
-    """panoramisk asks whether an action may be forgotten at a disconnect; all may: replaying one calls people twice."""
-
-    def __contains__(self, _action: object) -> bool:
-        return True
-
-
-class _Protocol(AMIProtocol):  # type: ignore[misc]
-    """Reads whole messages from bytes; a message that cannot be read is logged and skipped, the link stays."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.version: str | None = None
-        self.buffer = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        if self.version is None:
-            banner, found, rest = self.buffer.partition(b"\r\n")
-            if not found:
-                return self._refuse_endless()
-            self.version = banner.decode("ascii", "replace").rpartition("/")[2]
-            self.buffer = rest
-        *messages, self.buffer = self.buffer.split(b"\r\n\r\n")
-        for message in messages:
-            try:
-                parsed = Message.from_line(message.decode("utf-8", "replace").strip())
-                if parsed is not None:
-                    self.handle_message(parsed)
-            except Exception:
-                log.warning("unreadable AMI message skipped", extra={"event": "ami.unreadable"}, exc_info=True)
-        self._refuse_endless()
-        return None
-
-    def _refuse_endless(self) -> None:
-        if len(self.buffer) > MAX_MESSAGE:
-            log.error("AMI message without an end; the link is closed", extra={"event": "ami.endless"})
-            self.transport.abort()
-
-
-class _Manager(Manager):  # type: ignore[misc]
-    """panoramisk's manager without its own reconnection, replay and ping; the link does these."""
-
-    def connection_lost(self, exc: object) -> None:
-        self.on_disconnect(self, exc)
-
-
 class AmiLink:
     """A session with one node's AMI that is kept up; `events` holds what Asterisk says, in its order."""
 
-    def __init__(self, host: str, port: int, username: str, secret: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        username: str,
+        secret: str,
+        now: Callable[[], datetime],
+        kick: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`kick` ends the session that holds our login; true when the login may be tried again. It is for the one
+        who holds the node's lease: two engines that kick each other would both dial."""
         self.state = LinkState.DOWN
         self.refusal = ""
+        self.boot = ""
+        """Which start of the Asterisk process the session is with; empty while there is no session."""
         self.events: asyncio.Queue[tuple[datetime, Headers]] = asyncio.Queue(QUEUE_LENGTH)
         self._address = (host, port)
         self._login = {"Action": "Login", "Username": username, "Secret": secret, "Events": "on"}
-        self._now = now
-        self._manager: _Manager | None = None
+        self._now, self._kick = now, kick
+        self._manager: GuardedManager | None = None
         self._pending: set[asyncio.Future[Any]] = set()
         self._lost = asyncio.Event()
         self._booted = asyncio.Event()
@@ -135,7 +104,24 @@ class AmiLink:
             delay = min(delay * 2, 10.0)
 
     async def connect(self) -> None:
-        """Connects, logs in and waits until Asterisk has booted. Raises AsteriskAway with what to do."""
+        """Connects, logs in and waits until Asterisk has booted. Raises AsteriskAway with what to do.
+
+        A session that holds the login is ended once, when there is a way to do that.
+        """
+        try:
+            await self._open()
+        except _InUse as error:
+            if self._kick is None:
+                raise
+            try:
+                if not await self._kick():
+                    raise
+                await self._open()
+            except AsteriskAway as still:
+                log.error("the login is held: %s", still, extra={"event": "ami.kick_failed"})
+                raise still from error
+
+    async def _open(self) -> None:
         self.close()
         host, port = self._address
         loop = asyncio.get_running_loop()
@@ -143,14 +129,14 @@ class AmiLink:
         self._booted.clear()
         opening: asyncio.Future[Any] = loop.create_future()
         try:
-            made = await asyncio.wait_for(loop.create_connection(_Protocol, host, port), CONNECT_TIMEOUT_S)
+            made = await asyncio.wait_for(loop.create_connection(GuardedProtocol, host, port), CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             raise AsteriskAway(
                 f"Asterisk's manager interface does not answer at {host}:{port} ({error or 'timeout'}). "
                 "Start Asterisk, or correct the node's `ami` in the settings."
             ) from error
         opening.set_result(made)
-        manager = _Manager(host=host, port=port, loop=loop, forgetable_actions=_Everything(), ping_delay=86400)
+        manager = GuardedManager(host=host, port=port, loop=loop, forgetable_actions=Everything(), ping_delay=86400)
         manager.on_disconnect = self._on_disconnect
         manager.patterns.clear()
         manager.callbacks.clear()
@@ -166,18 +152,24 @@ class AmiLink:
             if str(answer.get("response")) != "Success":
                 raise self._refused(str(answer.get("message", "")), host, port)
             await asyncio.wait_for(self._booted.wait(), BOOT_TIMEOUT_S)
+            boot = await self._learn_boot(host, port)
+            if self._lost.is_set():
+                raise LinkLost("the link was lost during the login")
         except (LinkLost, TimeoutError) as error:
             self.close()
             raise AsteriskAway(
                 f"something answers at {host}:{port}, but not as Asterisk's manager interface. "
                 "Correct the node's `ami` in the settings, or wait until Asterisk has started."
             ) from error
-        self.state = LinkState.UP
+        self.state, self.boot = LinkState.UP, boot
 
     def _refused(self, message: str, host: str, port: int) -> AsteriskAway:
         self.close()
         if "already in use" in message.lower():
-            return AsteriskAway(f"another engine is logged in at {host}:{port} ({message}). Stop it first.")
+            return _InUse(
+                f"another engine is logged in at {host}:{port} ({message}). Stop it first; if there is none, its "
+                "session is left over: name the node's `console` in the settings, and it is ended by itself."
+            )
         # Trying a wrong password again only fills the security log and gets this host banned.
         self.state = LinkState.REFUSED
         self.refusal = (
@@ -185,6 +177,22 @@ class AmiLink:
             "Make the node's secret file hold the secret of manager.conf."
         )
         return AsteriskAway(self.refusal)
+
+    async def _learn_boot(self, host: str, port: int) -> str:
+        """The mark of this start of Asterisk, made when there is none; one session a node, so nobody else makes it."""
+        variable = {"Variable": names.BOOT_VARIABLE}
+        answer = await self._ask({"Action": "Getvar", **variable})
+        boot = str(answer.get("value", "")).strip()
+        if not boot:
+            boot = str(uuid4())
+            answer = await self._ask({"Action": "Setvar", "Value": boot, **variable})
+        if answer.get("response") != "Success":
+            self.close()
+            raise AsteriskAway(
+                f"Asterisk at {host}:{port} does not let us read and set {names.BOOT_VARIABLE} "
+                f"({answer.get('message', '')}). Render the node's manager.conf anew and reload it."
+            )
+        return boot
 
     async def _while_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
         try:
@@ -229,29 +237,32 @@ class AmiLink:
             raise NotSent("the AMI link is down; nothing was sent")
         protocol = self._manager.protocol
         future = self._manager.send_action(action, as_list=as_list)
+        if names.attempt_of(str(action.get("ActionID", ""))) is not None:
+            crash_points.reach("ordered")
         self._pending.add(future)
         try:
             return await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
-            # A late answer to this action must not be matched, and its entry must not stay for ever.
-            for key in [k for k, pending in protocol.responses.items() if pending.future is future]:
-                del protocol.responses[key]
             raise LinkLost(f"no answer from Asterisk in {timeout_s:g} s") from None
         finally:
+            # Nobody waits any more: an entry that stayed would swallow the call's OriginateResponse.
+            for key in [k for k, pending in protocol.responses.items() if pending.future is future]:
+                del protocol.responses[key]
             self._pending.discard(future)
 
     def close(self) -> None:
         """Ends the session; whoever waits for an answer gets LinkLost."""
         manager, self._manager = self._manager, None
+        self.boot = ""
         if self.state is LinkState.UP:
             self.state = LinkState.DOWN
         if manager is not None:
             manager.close()
         self._fail_pending()
 
-    def _on_disconnect(self, manager: _Manager, _reason: object) -> None:
+    def _on_disconnect(self, manager: GuardedManager, _reason: object) -> None:
         if manager is self._manager:
-            self.state = LinkState.DOWN
+            self.state, self.boot = LinkState.DOWN, ""
             self._lost.set()
             self._fail_pending()
 
@@ -264,7 +275,7 @@ class AmiLink:
         try:
             headers = _plain(message)
             if headers.get("event") == "FullyBooted":
-                self._booted.set()
+                self._note_boot()
             self.events.put_nowait((self._now(), headers))
         except asyncio.QueueFull:
             # Events that nobody takes would make every count wrong; a new session starts from evidence.
@@ -273,6 +284,14 @@ class AmiLink:
             self._lost.set()
         except Exception:
             log.exception("an AMI event could not be queued", extra={"event": "ami.unreadable"})
+
+    def _note_boot(self) -> None:
+        if self.state is LinkState.UP:
+            # Whatever we knew of live calls is of another start; a new session learns which.
+            log.error("Asterisk booted under a live AMI link; it is closed", extra={"event": "ami.rebooted"})
+            self.close()
+            self._lost.set()
+        self._booted.set()
 
 
 def check_headers(headers: Iterable[tuple[str, Any]]) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dialer import names, phone
-from dialer.ami.link import AmiLink, LinkLost, NotSent
+from dialer.ami.link import AmiLink, Headers, LinkLost, NotSent
 from dialer.calls.events import Accepted, Refused, Returned, Unclear
 from dialer.calls.order import Order
+
+MESSAGE_LENGTH = 200
 
 _TRUNK = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -59,5 +61,26 @@ async def originate(
     except LinkLost:
         return Unclear(at=now())
     if answer.get("response") == "Error":
-        return Refused(at=now(), message=str(answer.get("message", "")))
+        return Refused(at=now(), message=_said(answer))
     return Accepted(at=now())
+
+
+def mark(mark_id: str) -> dict[str, str | list[str]]:
+    """The action that makes a mark: a channel that calls nobody, is never answered and is gone at once.
+
+    Only its CHAN_START in the record matters. With an application there is no `failed` channel after it (pbx.c).
+    """
+    return {
+        "Action": "Originate",
+        "ActionID": mark_id,
+        "ChannelId": mark_id,
+        "Channel": f"Local/s@{names.DEAD_END_CONTEXT}",
+        "Application": "Hangup",
+        "Timeout": "1000",
+        "Async": "true",
+    }
+
+
+def _said(answer: Headers) -> str:
+    """Asterisk's words as the database takes them."""
+    return "".join(filter(str.isprintable, str(answer.get("message", ""))))[:MESSAGE_LENGTH]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from dialer import names, tokens
 from dialer.ami import originate, translate
 from dialer.ami.link import AmiLink, LinkLost, LinkState
 from dialer.calls.events import Accepted, CallEvent, Created, Refused, Returned, Unclear
 from dialer.calls.order import Order
+
+log = logging.getLogger(__name__)
 
 
 class AmiTelephony:
@@ -27,6 +30,11 @@ class AmiTelephony:
         return self._link.state is LinkState.UP
 
     @property
+    def boot(self) -> str:
+        """Which start of the Asterisk process we are logged in to; empty while we are not."""
+        return self._link.boot
+
+    @property
     def refusal(self) -> str:
         """Why the node will never let us in as things are; empty while it may."""
         return self._link.refusal
@@ -38,6 +46,30 @@ class AmiTelephony:
     async def originate(self, order: Order) -> Accepted | Refused | Returned | Unclear:
         """Places one call, once."""
         return await originate.originate(self._link, order, tokens.sign(order.attempt_id, self._mac_key), self._now)
+
+    async def hang_up(self, attempt_id: UUID) -> None:
+        """Ends a call of ours, if there is one. Nothing is promised: its end shows in the events, or in the record."""
+        try:
+            # Asterisk takes a unique id where it asks for a channel's name (channel.c, ast_channel_get_by_name).
+            await self._link.send({"Action": "Hangup", "Channel": names.channel_id(attempt_id)})
+        except LinkLost as error:
+            log.warning(
+                "a call could not be hung up: %s", error,
+                extra={"event": "ami.hang_up_failed", "attempt_id": str(attempt_id)},
+            )  # fmt: skip
+
+    async def leave_mark(self) -> UUID | None:
+        """Makes the node write a mark into its record of calls; None when it cannot be told to.
+
+        Everything that Asterisk did before the mark stands before it in the record. An order that lies unread in the
+        socket of an older session is not done yet: wait for that first.
+        """
+        mark = uuid4()
+        try:
+            answer = await self._link.send(originate.mark(names.mark_id(mark)))
+        except LinkLost:
+            return None
+        return mark if answer.get("response") == "Success" else None
 
     async def next_events(self) -> list[tuple[UUID, CallEvent]]:
         """Waits for messages, then everything that has come, in Asterisk's order; may be empty."""
@@ -53,7 +85,9 @@ class AmiTelephony:
             messages = await self._link.send_list({"Action": "CoreShowChannels"})
         except LinkLost:
             return None
-        if not any(message.get("event") == "CoreShowChannelsComplete" for message in messages):
+        shown = sum(message.get("event") == "CoreShowChannel" for message in messages)
+        # A list that was cut short would end calls that live.
+        if messages[-1].get("event") != "CoreShowChannelsComplete" or messages[-1].get("listitems") != str(shown):
             return None
         live: dict[UUID, list[CallEvent]] = {}
         for message in messages:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from uuid import UUID
 
 from dialer import names
 from dialer.ami.link import Headers
 from dialer.calls.events import Answered, CallEvent, Created, HungUp, Responded, Ringing
+
+_NUMBER = re.compile("[0-9]{1,4}")
+"""What int() takes without complaint and a smallint of the database holds."""
 
 _UP, _RINGING = "6", "5"
 """ChannelState of Newstate (channelstate.h)."""
@@ -55,4 +59,4 @@ def live_state(at: datetime, channel_state: str) -> CallEvent | None:
 
 def _number(headers: Headers, name: str) -> int | None:
     value = headers.get(name)
-    return int(value) if isinstance(value, str) and value.isdigit() else None
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None

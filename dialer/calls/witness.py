@@ -34,6 +34,20 @@ class CelPosition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CelReading:
+    """What was read of a record at once, how far it reaches, and the marks of ours that were passed on the way.
+
+    Asterisk writes the record in order: with a mark in it, everything that Asterisk did before that mark is in it.
+    """
+
+    records: tuple[CelRecord, ...]
+    position: CelPosition
+    marks: frozenset[UUID]
+    unbroken: bool = True
+    """False when the file that was being read is gone or was emptied: what stood in it behind the position is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """What our tables say of one attempt that has ended."""
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from uuid import UUID
 
-from dialer.calls.witness import CelPosition, CelRecord
+from dialer.calls.witness import CelPosition, CelReading
+from dialer.clock import Clock, SystemClock
 from dialer.engine.ports import Store
 
 log = logging.getLogger(__name__)
 
-ReadCel = Callable[[CelPosition | None], tuple[list[CelRecord], CelPosition]]
-"""Records after a position and the new position; raises OSError when there is nothing to read."""
+POLL_S = 0.2
+
+ReadCel = Callable[[CelPosition | None], CelReading]
+"""What stands behind a position; raises OSError when there is nothing to read."""
 
 
 class Witness:
     """One node's record, followed."""
 
-    def __init__(self, store: Store, read: ReadCel | None) -> None:
+    def __init__(self, store: Store, read: ReadCel | None, clock: Clock | None = None) -> None:
         """`read` is None where this machine cannot see the node's disk; then there is no witness."""
-        self._store, self._read = store, read
+        self._store, self._read, self._clock = store, read, clock or SystemClock()
         self._turn = asyncio.Lock()
+        self._marks: set[UUID] = set()
+        self._unbroken = True
         self._missing = False
 
     async def begin(self) -> None:
@@ -31,23 +38,71 @@ class Witness:
 
     async def catch_up(self) -> None:
         """Stores everything that stands in the record by now. Raises DatabaseAway."""
+        async with self._turn, aclosing(self._unstored()) as readings:
+            async for reading in readings:
+                await self._store.store_cel(reading.records, reading.position)
+                # Only what is stored counts as seen.
+                self._marks |= reading.marks
+
+    async def complete(self, mark: UUID, within_s: float) -> bool:
+        """Whether everything that the node did before it made this mark is stored; waits for that so long.
+
+        False also when a part of the record was lost before we read it: then absence proves nothing. Raises
+        DatabaseAway.
+        """
+        if self._read is None:
+            return False
+        deadline = self._clock.monotonic() + within_s
+        await self.catch_up()
+        while mark not in self._marks:
+            if self._clock.monotonic() >= deadline:
+                return False
+            await self._clock.sleep(POLL_S)
+            await self.catch_up()
+        self._marks.discard(mark)
+        return self._unbroken
+
+    async def unknown_calls(self) -> list[UUID]:
+        """Attempts that the node saw behind the stored position and that the store does not know; stores nothing.
+
+        There are none unless the database was put back to an earlier state. Raises DatabaseAway.
+        """
+        unknown: dict[UUID, None] = {}
+        async with self._turn, aclosing(self._unstored()) as readings:
+            async for reading in readings:
+                seen = list(dict.fromkeys(record.attempt_id for record in reading.records))
+                strange = await self._store.unknown_attempts(seen) if seen else set()
+                unknown |= dict.fromkeys(one for one in seen if one in strange)
+        return list(unknown)
+
+    async def _unstored(self) -> AsyncGenerator[CelReading, None]:
         if self._read is None:
             return
-        async with self._turn:
-            position = await self._store.cel_position()
-            while True:
-                try:
-                    records, after = await asyncio.to_thread(self._read, position)
-                except OSError as error:
-                    self._note_missing(error)
-                    return
-                self._missing = False
-                if after == position:
-                    return
-                await self._store.store_cel(records, after)
-                position = after
+        position = await self._store.cel_position()
+        while True:
+            try:
+                reading = await asyncio.to_thread(self._read, position)
+            except OSError as error:
+                self._note_missing(error)
+                return
+            self._missing = False
+            if reading.position == position:
+                return
+            # Inode 0 stands for a record of which nothing was read yet.
+            if not reading.unbroken and position is not None and position.inode:
+                self._note_broken()
+            yield reading
+            position = reading.position
 
     def _note_missing(self, error: OSError) -> None:
         if not self._missing:
             log.error("the node's record of calls cannot be read: %s", error, extra={"event": "cel.missing"})
         self._missing = True
+
+    def _note_broken(self) -> None:
+        if self._unbroken:
+            log.error(
+                "a part of the node's record of calls is gone; calls without a trace stay unknown",
+                extra={"event": "cel.broken"},
+            )
+        self._unbroken = False

@@ -26,8 +26,8 @@ async def test_the_record_is_shipped_once_and_found_by_attempt(database, tmp_pat
     seen = (await store.cel_of([ID, UUID(int=6)]))[ID]
     assert [record.kind for record in seen] == ["CHAN_START", "DTMF", "HANGUP"]
     assert database.rows("select count(*) from cel_event") == [(3,)]
-    records, position = cel.read(path, None)
-    await store.store_cel(records, position)
+    reading = cel.read(path, None)
+    await store.store_cel(reading.records, reading.position)
     assert database.rows("select count(*) from cel_event") == [(3,)]
-    assert await store.cel_position() == position
+    assert await store.cel_position() == reading.position
     await store.close()

@@ -16,6 +16,7 @@ class FakeAmi:
     def __init__(self, on_action: Answer | None = None, secret: str = "secret", login_error: str = "") -> None:
         self.actions: list[Action] = []
         self.connections = 0
+        self.boot = ""
         self.arrived = asyncio.Condition()
         self._on_action = on_action
         self._secret, self._login_error = secret, login_error
@@ -85,6 +86,12 @@ class FakeAmi:
                 self.event("FullyBooted; Status=Fully Booted; Uptime=5")
         elif action["Action"] == "Ping":
             self.answer(action)
+        elif action["Action"] in ("Getvar", "Setvar"):
+            self.boot = action.get("Value", self.boot)
+            self.write(
+                f"Response: Success\r\nActionID: {action['ActionID']}\r\nVariable: {action['Variable']}\r\n"
+                f"Value: {self.boot}\r\n\r\n".encode()
+            )
         elif self._on_action is not None:
             done = self._on_action(self, action)
             if done is not None:

@@ -225,10 +225,10 @@ async def test_no_value_breaks_out_of_its_line(value):
         link = link_to(port)
         await link.connect()
         with pytest.raises(ValueError, match="nothing was sent"):
-            await link.send({"Action": "Setvar", "Value": value})
+            await link.send({"Action": "Setvar", "Variable": "X", "Value": value})
         await link.send({"Action": "Ping"})
         link.close()
-    assert [a["Action"] for a in fake.actions] == ["Login", "Ping"]
+    assert [a["Action"] for a in fake.actions] == ["Login", "Getvar", "Setvar", "Ping"]
 
 
 async def test_a_character_split_over_two_packets_is_whole():
