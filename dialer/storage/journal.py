@@ -118,17 +118,26 @@ class Journal:
         if not lines:
             return
         data = "".join(map(_encode, lines)).encode()
+        path = self._directory / f"calls-{at.astimezone(UTC):%Y-%m-%d}-{self._node}.jsonl"
         with self._lock:
-            try:
-                self._open(self._directory / f"calls-{at.astimezone(UTC):%Y-%m-%d}-{self._node}.jsonl")
-                while data:
-                    data = data[os.write(self._file, data) :]
-                if to_disk:
-                    os.fdatasync(self._file)
-            except OSError:
-                # Half a line may stand there now: whoever opens the file again begins a new one.
-                self._close()
-                raise
+            self._write(path, data)
+            file = os.dup(self._file)
+        # Outside the lock: the engine's loop writes verdicts, and must not stand still while a disk takes its time.
+        try:
+            if to_disk:
+                os.fdatasync(file)
+        finally:
+            os.close(file)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            self._open(path)
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError:
+            # Half a line may stand there now: whoever opens the file again begins a new one.
+            self._close()
+            raise
 
     def _open(self, path: Path) -> None:
         # Lines in a file that somebody removed would be nowhere.
