@@ -29,7 +29,7 @@ class Console:
 
     argv: tuple[str, ...]
 
-    async def run(self, command: str, timeout_s: float = TIMEOUT_S) -> str:
+    async def run(self, command: str) -> str:
         """What the node prints for a command; no shell is involved. Raises AsteriskAway with what to do."""
         try:
             # A session of its own: Ctrl-C in the terminal must not cut a command in half.
@@ -39,9 +39,9 @@ class Console:
         except OSError as error:
             raise self._away(f"cannot be run ({error.strerror})") from error
         try:
-            printed, complaint = await asyncio.wait_for(process.communicate(), timeout_s)
+            printed, complaint = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
         except TimeoutError:
-            raise self._away(f"did not answer in {timeout_s:g} s") from None
+            raise self._away(f"did not answer in {TIMEOUT_S:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,8 @@ class Ami:
             heard += data
 
     def close(self) -> None:
-        self._connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # Asterisk may have closed it
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._file.close()
         self._connection.close()
 

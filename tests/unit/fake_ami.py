@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from uuid import UUID
+
+from dialer.ami.link import AmiLink
+from dialer.calls.order import Order
+from dialer.clock import SystemClock
 
 Action = dict[str, str]
 Answer = Callable[["FakeAmi", Action], Awaitable[None] | None]
+
+ORDER = Order(
+    attempt_id=UUID(int=7), number="+48501234567", trunk="carrier-a", caller_id="+48221234567", ring_s=20
+)  # fmt: skip
+now = SystemClock().now
 
 
 class FakeAmi:
     """Logs in whoever knows the secret, records every action, answers as the test says."""
 
-    def __init__(self, on_action: Answer | None = None, secret: str = "secret", login_error: str = "") -> None:
+    def __init__(
+        self,
+        on_action: Answer | None = None,
+        secret: str = "secret",
+        login_error: str = "",
+        refused: Collection[str] = (),
+    ) -> None:
         self.actions: list[Action] = []
         self.connections = 0
         self.boot = ""
         self.arrived = asyncio.Condition()
         self._on_action = on_action
-        self._secret, self._login_error = secret, login_error
+        self._secret, self.login_error, self.refused = secret, login_error, set(refused)
         self._writer: asyncio.StreamWriter | None = None
 
     @asynccontextmanager
@@ -80,10 +96,12 @@ class FakeAmi:
 
     async def _react(self, action: Action) -> None:
         if action["Action"] == "Login":
-            good = action["Secret"] == self._secret and not self._login_error
-            self.answer(action, "Success" if good else "Error", self._login_error or "Authentication failed")
+            good = action["Secret"] == self._secret and not self.login_error
+            self.answer(action, "Success" if good else "Error", self.login_error or "Authentication failed")
             if good:
                 self.event("FullyBooted; Status=Fully Booted; Uptime=5")
+        elif action["Action"] in self.refused:
+            self.answer(action, "Error", "Permission denied")
         elif action["Action"] == "Ping":
             self.answer(action)
         elif action["Action"] in ("Getvar", "Setvar"):
@@ -96,3 +114,16 @@ class FakeAmi:
             done = self._on_action(self, action)
             if done is not None:
                 await done
+
+
+def link_to(port: int, secret: str = "secret") -> AmiLink:
+    """A link that knows no way to end other sessions."""
+    return AmiLink("127.0.0.1", port, "dialer", secret, now)
+
+
+async def next_named(link: AmiLink, name: str) -> dict[str, object]:
+    """The next event of that name."""
+    while True:
+        _, event = await asyncio.wait_for(link.events.get(), 5)
+        if event.get("event") == name:
+            return event

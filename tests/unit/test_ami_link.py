@@ -8,29 +8,11 @@ from uuid import UUID
 import pytest
 
 from dialer.ami import link as link_module
-from dialer.ami.link import AmiLink, LinkLost, LinkState, check_headers
-from dialer.ami.originate import headers, originate
-from dialer.calls.events import Accepted, Refused, Returned, Unclear
-from dialer.calls.order import Order
-from dialer.clock import SystemClock
+from dialer.ami.link import LinkLost, LinkState, check_headers
+from dialer.ami.originate import originate
+from dialer.calls.events import Accepted, Returned, Unclear
 from dialer.errors import AsteriskAway
-from tests.unit.fake_ami import FakeAmi
-
-ORDER = Order(
-    attempt_id=UUID(int=7), number="+48501234567", trunk="carrier-a", caller_id="+48221234567", ring_s=20
-)  # fmt: skip
-now = SystemClock().now
-
-
-def link_to(port: int, secret: str = "secret") -> AmiLink:
-    return AmiLink("127.0.0.1", port, "dialer", secret, now)
-
-
-async def next_named(link: AmiLink, name: str) -> dict[str, object]:
-    while True:
-        _, event = await asyncio.wait_for(link.events.get(), 5)
-        if event.get("event") == name:
-            return event
+from tests.unit.fake_ami import ORDER, FakeAmi, link_to, next_named, now
 
 
 async def test_an_unanswered_originate_is_never_sent_again():
@@ -170,28 +152,96 @@ async def test_a_half_open_link_is_noticed(monkeypatch):
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def test_a_refused_password_is_tried_once():
-    """P12: trying for ever gets the host banned."""
-    fake = FakeAmi()
-    async with fake.serve() as port:
-        link = link_to(port, secret="wrong")
+async def test_a_doubled_answer_counts_once():
+    def react(ami: FakeAmi, action: dict[str, str]) -> None:
+        for _ in range(2):
+            ami.answer(action, "Error" if action["ActionID"] == "2" else "Success", action["ActionID"])
 
-        async def on_up() -> None:
-            raise AssertionError("logged in with a wrong password")
-
-        await asyncio.wait_for(link.keep_up(on_up, lambda: None), 10)
-        assert link.state is LinkState.REFUSED
-        assert "secret" in link.refusal
-    assert fake.connections == 1
-
-
-async def test_a_second_engine_is_told_of_the_first():
-    fake = FakeAmi(login_error="Login Already In Use")
+    fake = FakeAmi(on_action=react)
     async with fake.serve() as port:
         link = link_to(port)
-        with pytest.raises(AsteriskAway, match="another engine"):
-            await link.connect()
-        assert link.state is LinkState.DOWN
+        await link.connect()
+        answers = [await link.send({"Action": "Hangup", "ActionID": number}) for number in "123"]
+        assert [(answer["response"], answer["message"]) for answer in answers] == [
+            ("Success", "1"), ("Error", "2"), ("Success", "3"),
+        ]  # fmt: skip
+        assert link._manager.protocol.responses == {}
+        link.close()
+
+
+async def test_answers_out_of_order_find_their_actions():
+    held: list[dict[str, str]] = []
+
+    def react(ami: FakeAmi, action: dict[str, str]) -> None:
+        held.append(action)
+        if len(held) == 3:
+            for one in reversed(held):
+                ami.answer(one, message=one["ActionID"])
+
+    fake = FakeAmi(on_action=react)
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        answers = await asyncio.gather(*(link.send({"Action": "Hangup", "ActionID": number}) for number in "123"))
+        assert [answer["message"] for answer in answers] == ["1", "2", "3"]
+        link.close()
+
+
+async def test_an_event_that_overtakes_its_acknowledgement_is_seen_and_the_call_counts_as_placed():
+    def react(ami: FakeAmi, action: dict[str, str]) -> None:
+        ami.event(f"OriginateResponse; ActionID={action['ActionID']}; Response=Failure; Reason=3")
+        ami.answer(action, message="Originate successfully queued")
+
+    fake = FakeAmi(on_action=react)
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        assert isinstance(await originate(link, ORDER, "token", now), Accepted)
+        assert (await next_named(link, "OriginateResponse"))["reason"] == "3"
+        link.close()
+
+
+async def test_an_event_with_a_strange_action_id_and_lines_of_64_kilobytes_is_an_event():
+    fake = FakeAmi()
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        fake.event(f"Hangup; ActionID=nobody-s; Uniqueid=x; Cause={'9' * 65536}; Cause-txt={'é' * 32768}")
+        event = await next_named(link, "Hangup")
+        assert len(str(event["cause-txt"])) == 32768
+        assert link.state is LinkState.UP
+        link.close()
+
+
+async def test_a_message_without_an_end_closes_the_link(caplog):
+    fake = FakeAmi()
+    down = asyncio.Event()
+    async with fake.serve() as port:
+        link = link_to(port)
+
+        async def on_up() -> None:
+            fake.write(b"Event: Hangup\r\n" + b"X: y\r\n" * 200_000)
+
+        keeping = asyncio.create_task(link.keep_up(on_up, down.set))
+        await asyncio.wait_for(down.wait(), 10)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert "ami.endless" in [getattr(record, "event", "") for record in caplog.records]
+
+
+async def test_a_sender_that_is_cancelled_leaves_no_entry_behind():
+    """It would swallow the call's OriginateResponse."""
+    fake = FakeAmi(on_action=lambda _ami, _action: None)
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        sending = asyncio.create_task(originate(link, ORDER, "token", now))
+        await fake.wait_for(lambda: fake.count("Originate") == 1)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        fake.event(f"OriginateResponse; ActionID=d-{ORDER.attempt_id}; Response=Failure; Reason=3")
+        assert (await next_named(link, "OriginateResponse"))["reason"] == "3"
+        link.close()
 
 
 async def test_close_while_waiting_to_reconnect_stays_closed():
@@ -262,13 +312,3 @@ async def test_something_else_on_the_port_gets_a_plain_answer(monkeypatch, talk)
         link = link_to(server.sockets[0].getsockname()[1])
         with pytest.raises(AsteriskAway, match="not as Asterisk's manager interface"):
             await link.connect()
-
-
-@pytest.mark.parametrize(
-    "number", ["500&PJSIP/itsp/14165551212", "+48501234567@evil", "+48501234567/x", "0048501234567", "+48 501"]
-)
-async def test_only_e164_reaches_a_dial_string(number):
-    order = Order(attempt_id=UUID(int=1), number=number, trunk="a", caller_id="+48221234567", ring_s=20)
-    with pytest.raises(ValueError, match=r"E\.164"):
-        headers(order, "t")
-    assert isinstance(await originate(link_to(1), order, "t", now), Refused)
