@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dialer import names
 from dialer.calls.witness import CelPosition, CelReading, CelRecord
@@ -72,11 +72,12 @@ def _oldest_first(path: Path) -> list[tuple[int, Path]]:
 
 def _read(path: Path, position: CelPosition) -> CelReading:
     with path.open("rb") as file:
-        file.seek(position.offset)
-        data = file.read(MAX_BYTES)
-    # The last line may still be on its way to the disk; a megabyte without an end is no line of Asterisk's.
-    end = data.rfind(b"\n") + 1
-    whole = data if end == 0 and len(data) == MAX_BYTES else data[:end]
+        if position.offset:
+            file.seek(position.offset - 1)
+            if file.read(1) != b"\n":
+                # No line ends where we stopped: emptied in place and grown since, or another file with its number.
+                return _read_anew(path, position.inode)
+        whole = _whole_lines(file)
     records, marks = [], set()
     for offset, said in _objects(whole):
         channel = str(said.get("uniqueid"))
@@ -88,6 +89,16 @@ def _read(path: Path, position: CelPosition) -> CelReading:
             records.append(record)
     after = CelPosition(inode=position.inode, offset=position.offset + len(whole))
     return CelReading(records=tuple(records), position=after, marks=frozenset(marks))
+
+
+def _whole_lines(file: BinaryIO) -> bytes:
+    """About a megabyte of lines; the last line of the file may still be on its way to the disk."""
+    data = file.read(MAX_BYTES)
+    end = data.rfind(b"\n") + 1
+    if end or len(data) < MAX_BYTES:
+        return data[:end]
+    rest = file.readline()
+    return data + rest if rest.endswith(b"\n") else b""
 
 
 def _objects(data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:

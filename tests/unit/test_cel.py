@@ -86,16 +86,17 @@ def test_files_that_were_rotated_meanwhile_are_read_in_their_order(tmp_path):
     assert read_all(path, position)[0] == ["ANSWER", "HANGUP", "CHAN_END"]
 
 
-@pytest.mark.parametrize("loss", ["removed", "emptied"])
+@pytest.mark.parametrize("loss", ["removed", "emptied", "emptied and grown"])
 def test_a_lost_part_of_the_record_is_told(tmp_path, loss):
     path = tmp_path / "cel.jsonl"
     path.write_bytes(line("CHAN_START") * 3)
     first = cel.read(path, None)
     if loss == "removed":
         path.rename(tmp_path / "elsewhere")
-    path.write_bytes(line("HANGUP"))
+    path.write_bytes(line("HANGUP") * (9 if loss == "emptied and grown" else 1))
     second = cel.read(path, first.position)
     assert (first.unbroken, second.unbroken) == (True, False)
+    assert second.records[0].offset == 0
     assert cel.read(path, second.position).unbroken
 
 
