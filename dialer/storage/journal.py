@@ -44,6 +44,8 @@ class Claimed:
     revision_id: int
     person_key: str
     number: str
+    attempts: int
+    """Of the person, that counted before this one."""
     wave: int
     node: str
     trunk: str
@@ -68,7 +70,7 @@ class Verdict:
     tech_cause: int | None
     disposition: str
     seq: int
-    change: ContactChange | None
+    change: ContactChange
 
 
 Line = Claimed | Verdict
@@ -94,7 +96,7 @@ class Journal:
         at = self._now()
         self._append(at, [_of_claim(at, campaign, claim) for claim in claims], to_disk=True)
 
-    def ended(self, changes: Sequence[tuple[Attempt, ContactChange | None]]) -> None:
+    def ended(self, changes: Sequence[tuple[Attempt, ContactChange]]) -> None:
         """Writes a line a verdict that is stored, in its order; a power cut may take the last. Raises OSError."""
         at = self._now()
         self._append(at, [_of_end(at, attempt, change) for attempt, change in changes], to_disk=False)
@@ -188,6 +190,7 @@ def _of_claim(at: datetime, campaign: str, claim: Claim) -> Claimed:
         revision_id=attempt.revision_id,
         person_key=claim.contact.person_key,
         number=attempt.number,
+        attempts=claim.contact.attempts,
         wave=attempt.wave,
         node=attempt.node,
         trunk=attempt.trunk,
@@ -197,7 +200,7 @@ def _of_claim(at: datetime, campaign: str, claim: Claim) -> Claimed:
     )
 
 
-def _of_end(at: datetime, attempt: Attempt, change: ContactChange | None) -> Verdict:
+def _of_end(at: datetime, attempt: Attempt, change: ContactChange) -> Verdict:
     assert attempt.disposition is not None
     values: dict[str, Any] = {name: getattr(attempt, name) for name in _OF_ATTEMPT}
     return Verdict(at=at, attempt_id=attempt.id, disposition=attempt.disposition.value, change=change, **values)
