@@ -84,9 +84,10 @@ def verify(
     have, and seconds that differ. Times are ISO 8601 or seconds since 1970. Rows on other numbers or of other times
     are only counted, so the file may hold all of the carrier's traffic.
 
-    Examples: dialer verify health-check
-
-    dialer verify health-check --carrier cdr.csv --map number=Called --map started_at=Start --map seconds=Billed
+    \b
+    Examples:
+      dialer verify health-check
+      dialer verify health-check --carrier cdr.csv --map number=Called --map started_at=Start --map seconds=Billed
     """
     engine = sync_engine(settings_module.load(settings_path))
     comparison = Comparison(tolerance_s=tolerance, seconds_apart_s=seconds_apart, answered_only=answered_only)
