@@ -116,14 +116,15 @@ def end_all(directory: Path, within_s: float = 10) -> None:
         while (found := processes_of(directory)) and monotonic() < deadline:
             for pid, arguments in found:
                 if pid not in told:
-                    _signal(pid, arguments, kind)
+                    send_signal(pid, arguments, kind)
                     told.add(pid)
             time.sleep(_POLL_S)
     if left := processes_of(directory):
         raise LabError(f"these processes of the lab do not end: {', '.join(str(pid) for pid, _ in left)}")
 
 
-def _signal(pid: int, arguments: list[str], kind: signal.Signals) -> None:
+def send_signal(pid: int, arguments: list[str], kind: signal.Signals) -> None:
+    """Signals a process that `processes_of` found, if it is still the same one."""
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
