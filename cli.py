@@ -12,6 +12,8 @@ from agi.spawn import workers
 from dialer import __version__
 from dialer.campaign.load import load_campaign
 from dialer.commands import contacts_group, db, schema, validate
+from dialer.control_command import drain, pause, resume, stop
+from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
 from dialer.run_command import Siblings, run_command
@@ -46,6 +48,11 @@ root.add_command(schema)
 root.add_command(contacts_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(pause)
+root.add_command(resume)
+root.add_command(drain)
+root.add_command(stop)
+root.add_command(engine_command(SIBLINGS))
 root.add_command(verify)
 root.add_command(prompts_group(load_campaign))
 root.add_command(report)

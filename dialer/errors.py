@@ -5,6 +5,8 @@ DialerError                 1  something failed
 ├── RefusedBySafety         3  a safety rule says no
 ├── DatabaseAway            1  PostgreSQL cannot be reached or is not ready
 ├── AsteriskAway            1  the node's AMI cannot be reached, or refuses us
+├── Fenced                  1  another engine has taken over the node
+├── RestoredDatabase        3  the database lacks calls that this host knows of
 ├── WorkersAway             1  the FastAGI workers cannot be started or reached
 └── LabError                1  the lab cannot be set up, started or found
 """
@@ -60,6 +62,14 @@ class DatabaseAway(DialerError):
 
 class AsteriskAway(DialerError):
     """The node's manager interface (AMI) cannot be reached, or refuses us."""
+
+
+class Fenced(DialerError):
+    """Another engine has taken over the node: this one changes nothing any more, and ends."""
+
+
+class RestoredDatabase(RefusedBySafety):
+    """The database was restored from before calls that this host knows of; people would be called again."""
 
 
 class WorkersAway(DialerError):

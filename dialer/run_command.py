@@ -12,19 +12,24 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from sqlalchemy import Engine
 
 from dialer import log
 from dialer import settings as settings_module
 from dialer.campaign.calendar import open_intervals
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
+from dialer.campaign.running import Overrides, RunningCampaign, Wanted, running
 from dialer.clock import monotonic, utc_now
 from dialer.contacts.ingest import Accepted
-from dialer.errors import InvalidInput
+from dialer.control_command import operator
+from dialer.engine.progress import as_data
+from dialer.errors import InvalidInput, RefusedBySafety, RestoredDatabase
 from dialer.monitoring import terminal
-from dialer.run import Left, Overrides, Prepared, Staff, check_trunk, run_campaign, running
-from dialer.settings import Settings
-from dialer.storage import campaigns, migrate
+from dialer.run import Left, Machine, Staff, check_trunk, run_campaign
+from dialer.settings import NodeSettings, Settings
+from dialer.storage import campaigns, event_log, migrate, restore, runs
 from dialer.storage.prepare import prepare, read_people
+from dialer.storage.reading import reading
 from dialer.storage.session import plain_errors, sync_engine
 
 SAY_EVERY_S = 2.0
@@ -65,8 +70,9 @@ def run_command(siblings: Siblings) -> click.Command:
     ) -> None:
         """Run a campaign: import its contacts, call them, retry in waves until nobody is left.
 
-        Running it again goes on where it stopped; nobody is called twice for it. Ctrl-C drains: no new calls, live
-        ones end as they would; the exit code is then 130. A second Ctrl-C leaves at once.
+        Running it again goes on where it stopped; nobody is called twice for it. When another engine dials through the
+        same node already, the campaign runs there and is shown here. Ctrl-C drains it: no new calls, live ones end as
+        they would; the exit code is then 130. A second Ctrl-C leaves at once.
 
         \b
         Examples:
@@ -101,43 +107,126 @@ def _run(
 ) -> int:
     view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
     engine = sync_engine(settings)
-    revisions: list[int] = []
-
-    def get_ready() -> Prepared:
-        migrate.require_current(engine)
-        made = prepare(engine, loaded, utc_now(), view.note, settings.state_dir / "rejects")
-        revisions.append(made.revision_id)
-        siblings.build_prompts(loaded, settings, _prompt_progress(view))
-        return Prepared(
-            campaign=running(loaded.campaign, made.campaign_id, made.revision_id, overrides),
-            workers=lambda: siblings.workers(settings, settings_file),
-        )
-
-    async def workers_answer() -> bool:
-        return await asyncio.to_thread(siblings.workers_answer, settings)
-
-    async def refresh_calendar() -> None:
-        def refresh() -> None:
-            with plain_errors(), engine.begin() as connection:
-                campaigns.refresh_calendar(connection, revisions[0], utc_now())
-
-        await asyncio.to_thread(refresh)
-
+    trunk = check_trunk(settings, loaded.campaign)
     try:
-        trunk = check_trunk(settings, loaded.campaign)
         progress, drained = asyncio.run(
-            run_campaign(settings, trunk, view, get_ready, workers_answer, refresh_calendar)
-        )  # fmt: skip
+            run_campaign(
+                machine(siblings, settings, settings_file, settings.node(trunk.node), engine),
+                view,
+                _Desk(siblings, settings, loaded, overrides, engine, view),
+            )
+        )
     except Left:
         return STOPPED
     finally:
         view.close()
         engine.dispose()
     if as_json:
-        click.echo(json.dumps({"summary": terminal.as_data(progress)}))
+        click.echo(json.dumps({"summary": as_data(progress)}))
     else:
         Console(file=sys.stdout).print(terminal.summary(progress, drained=drained))
     return STOPPED if drained and progress.due > progress.never else 0
+
+
+def machine(siblings: Siblings, settings: Settings, settings_file: Path, node: NodeSettings, engine: Engine) -> Machine:
+    """What an engine needs of this machine, from the settings."""
+
+    async def workers_answer() -> bool:
+        return await asyncio.to_thread(siblings.workers_answer, settings)
+
+    async def refresh_calendar(revision_id: int) -> None:
+        def refresh() -> None:
+            with plain_errors(), engine.begin() as connection:
+                campaigns.refresh_calendar(connection, revision_id, utc_now())
+
+        await asyncio.to_thread(refresh)
+
+    return Machine(
+        settings=settings,
+        node=node,
+        workers=lambda: siblings.workers(settings, settings_file),
+        workers_answer=workers_answer,
+        refresh_calendar=refresh_calendar,
+    )
+
+
+def check_database(engine: Engine, settings: Settings) -> None:
+    """Makes sure that an engine may start on this database. Raises DatabaseAway, RestoredDatabase."""
+    migrate.require_current(engine)
+    with plain_errors(), engine.begin() as connection:
+        event_log.ensure_partitions(connection, utc_now())
+    with reading(engine) as connection:
+        ahead = restore.ahead(connection, settings.journal_dir)
+    if ahead is not None:
+        raise RestoredDatabase(str(ahead))
+
+
+class _Desk:
+    """What `dialer run` does in the database besides dialling (dialer.run.Desk)."""
+
+    def __init__(
+        self,
+        siblings: Siblings,
+        settings: Settings,
+        loaded: LoadedCampaign,
+        overrides: Overrides,
+        engine: Engine,
+        view: terminal.View,
+    ) -> None:
+        self._siblings, self._settings, self._loaded, self._overrides = siblings, settings, loaded, overrides
+        self._engine, self._view = engine, view
+        self._campaign: RunningCampaign | None = None
+
+    def check(self) -> None:
+        check_database(self._engine, self._settings)
+
+    def prepare(self) -> RunningCampaign:
+        loaded, settings = self._loaded, self._settings
+        migrate.require_current(self._engine)
+        self._refuse_change_under_way()
+        made = prepare(self._engine, loaded, utc_now(), self._view.note, settings.state_dir / "rejects")
+        self._siblings.build_prompts(loaded, settings, _prompt_progress(self._view))
+        self._campaign = running(loaded.campaign, made.campaign_id, made.revision_id, self._overrides)
+        found = self.find()
+        if found is not None and found.engine_live and found.wanted is not Wanted.IDLE:
+            if self._overrides != Overrides():
+                self._view.note(f"{loaded.campaign.campaign} runs already, with the limits that it was started with.")
+            return self._campaign
+        self.again()
+        return self._campaign
+
+    def again(self) -> None:
+        campaign = self._campaign
+        assert campaign is not None, "prepare comes first"
+        trunk = check_trunk(self._settings, self._loaded.campaign)
+        with plain_errors(), self._engine.begin() as connection:
+            runs.begin(connection, campaign, trunk.node, operator())
+
+    def drain(self) -> None:
+        campaign = self._campaign
+        assert campaign is not None, "prepare comes first"
+        order = runs.Order(verb="drain", wanted=Wanted.DRAINING, by=operator(), why="Ctrl-C")
+        with plain_errors(), self._engine.begin() as connection:
+            runs.change(connection, campaign.id, campaign.tenant_id, order, (Wanted.RUNNING, Wanted.PAUSED))
+
+    def find(self) -> runs.StoredRun | None:
+        campaign = self._campaign
+        assert campaign is not None, "prepare comes first"
+        with reading(self._engine) as connection:
+            return runs.find(connection, campaign.id)
+
+    def _refuse_change_under_way(self) -> None:
+        name = self._loaded.campaign.campaign
+        with reading(self._engine) as connection:
+            stored = campaigns.by_name(connection, name)
+            run = runs.find(connection, stored.campaign_id) if stored is not None else None
+        if stored is None or run is None or run.wanted is Wanted.IDLE or not run.engine_live:
+            return
+        if stored.sha256 != self._loaded.sha256:
+            raise RefusedBySafety(
+                f"{name} runs now with another version of its file, and a change under live calls is not made. "
+                f"Wait for its end, or drain it (`dialer drain {name}`) and run the new file then."
+            )
 
 
 def _prompt_progress(view: terminal.View) -> Callable[[int, int], None]:

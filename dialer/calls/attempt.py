@@ -42,6 +42,10 @@ class Attempt:
     node: str
     trunk: str
     submitting_at: datetime
+    epoch: int = 0
+    """Under which lease of the node it was claimed: who may still change it."""
+    boot: str = ""
+    """Which run of Asterisk it was claimed for; empty when that was not known."""
     state: State = State.SUBMITTING
     accepted_at: datetime | None = None
     ringing_at: datetime | None = None
@@ -53,6 +57,8 @@ class Attempt:
     tech_cause: int | None = None
     refusal: str | None = None
     returned: bool = False
+    unplaced: bool = False
+    """It is proven that Asterisk never made a call of it."""
     channel_seen: bool = False
     """Whether Asterisk ever made a channel for it."""
     watched: bool = True

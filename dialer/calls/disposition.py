@@ -38,7 +38,7 @@ class Disposition(Enum):
     MEDIA_ERROR = "media_error"
     RTP_LOST = "rtp_lost"
     NOT_PLACED = "not_placed"
-    """Asterisk refused the Originate, or failed before it made a channel: no INVITE left."""
+    """Asterisk refused the Originate, failed before it made a channel, or provably never had it: no INVITE left."""
     RETURNED = "returned"
     """Claimed and given back: nothing was sent; the contact is due again at once."""
     UNKNOWN = "unknown"
@@ -107,6 +107,7 @@ class Facts:
 
     refused: bool = False
     returned: bool = False
+    unplaced: bool = False
     channel_seen: bool = False
     watched: bool = True
     answered: bool = False
@@ -122,7 +123,7 @@ def verdict(facts: Facts) -> Disposition:
     """The disposition of an ended attempt."""
     if facts.returned:
         return D.RETURNED
-    if facts.refused:
+    if facts.refused or facts.unplaced:
         return D.NOT_PLACED
     if facts.answered:
         return _of_answered(facts)

@@ -98,6 +98,13 @@ class Unwatched:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unplaced:
+    """It is proven that no call was made: one run of Asterisk, a complete record of it, and no trace there."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Vanished:
     """The node has no channel for it any more, and nobody saw how it went."""
 
@@ -106,5 +113,5 @@ class Vanished:
 
 CallEvent = (
     Accepted | Refused | Returned | Unclear | Unwatched | Created | Ringing | Answered | Responded | HungUp | Vanished
-    | FlowEnded | GaveUp
+    | Unplaced | FlowEnded | GaveUp
 )  # fmt: skip

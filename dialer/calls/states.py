@@ -24,6 +24,7 @@ from dialer.calls.events import (
     Returned,
     Ringing,
     Unclear,
+    Unplaced,
     Unwatched,
     Vanished,
 )
@@ -70,6 +71,8 @@ def _placing(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, originate_reason=event.reason)
         case HungUp():
             return _hang_up(attempt, event)
+        case Unplaced() if not attempt.channel_seen:
+            return _end(replace(attempt, unplaced=True))
         case GaveUp() | Vanished():
             return _end(attempt)
     return attempt
@@ -137,6 +140,7 @@ def _end(attempt: Attempt) -> Attempt:
     facts = Facts(
         refused=attempt.refusal is not None,
         returned=attempt.returned,
+        unplaced=attempt.unplaced,
         channel_seen=attempt.channel_seen,
         watched=attempt.watched,
         answered=attempt.answered_at is not None,

@@ -19,6 +19,8 @@ class Contact:
     attempts: int
     """Earlier attempts that counted."""
     history: tuple[tuple[str, Disposition], ...] = ()
+    person_key: str = ""
+    """The number base's key of the person: what names them when ids mean nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True)

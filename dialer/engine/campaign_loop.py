@@ -6,15 +6,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from dialer.calls.events import Refused, Returned
 from dialer.calls.order import Order
-from dialer.clock import Clock
-from dialer.contacts.contact import Claim, Terms
-from dialer.engine.ports import Store, Telephony
+from dialer.campaign.running import RunningCampaign
+from dialer.contacts.contact import Claim
+from dialer.crash_points import reach
+from dialer.engine.ports import Parts
 from dialer.engine.tracker import Tracker
-from dialer.errors import DialerError
+from dialer.errors import DialerError, Fenced
 from dialer.pacing.decide import Binding, Situation, decide
 from dialer.pacing.limits import RateLimit, window_s
 
@@ -28,31 +28,14 @@ REFUSED_PAUSE_S = 30.0
 one of few retries, and a list would be used up in minutes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunningCampaign:
-    """What the loop needs of an accepted revision, with what the command line overrode."""
-
-    id: int
-    revision_id: int
-    name: str
-    max_concurrent: int
-    calls_per_second: float
-    trunk: str
-    caller_id: str
-    ring_s: int
-    terms: Terms
-
-
 class CampaignLoop:
     """Launches one campaign's calls."""
 
     def __init__(
         self,
         campaign: RunningCampaign,
-        store: Store,
-        telephony: Telephony,
+        parts: Parts,
         tracker: Tracker,
-        clock: Clock,
         blocked: Callable[[], Binding | None],
         on_doubt: Callable[[], None],
     ) -> None:
@@ -62,7 +45,10 @@ class CampaignLoop:
         self.launched = 0
         self.refusal = ""
         """What the node last said when it refused a call."""
-        self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
+        self._store, self._telephony, self._journal, self._clock = (
+            parts.store, parts.telephony, parts.journal, parts.clock
+        )  # fmt: skip
+        self._tracker = tracker
         self._blocked, self._on_doubt = blocked, on_doubt
         self._rate = RateLimit(campaign.calls_per_second)
         self._ordering: set[asyncio.Task[None]] = set()
@@ -73,12 +59,14 @@ class CampaignLoop:
     async def turn(self) -> int:
         """Launches what may be launched now; how many that was. `binding` then says what kept it from more."""
         now = self._clock.monotonic()
+        calls = self._tracker.calls_of(self.campaign.id)
+        waiting = sum(not attempt.channel_seen for attempt in calls)
         decision = decide(
             Situation(
                 max_concurrent=self.campaign.max_concurrent,
-                in_use=self._tracker.calls_now,
-                rate_allowance=self._rate.allowance(now, self._tracker.orders_waiting, self._made_at()),
-                orders_waiting=self._tracker.orders_waiting,
+                in_use=len(calls),
+                rate_allowance=self._rate.allowance(now, waiting, self._made_at()),
+                orders_waiting=waiting,
                 blocked=self._blocked() or self._refused(now),
             )
         )
@@ -90,10 +78,13 @@ class CampaignLoop:
             result = await self._store.claim(
                 campaign_id=self.campaign.id,
                 revision_id=self.campaign.revision_id,
+                boot=self._telephony.boot,
                 trunk=self.campaign.trunk,
                 max_concurrent=self.campaign.max_concurrent,
                 most=most,
             )
+        except Fenced:
+            raise
         except DialerError as error:
             # The claim may have committed. Its attempts are not sent; recovery finds them and settles them.
             log.error("no call can be claimed: %s", error, extra={"event": "store.away"})
@@ -103,11 +94,11 @@ class CampaignLoop:
         if len(result.claims) < most:
             full = result.in_use + len(result.claims) >= self.campaign.max_concurrent
             self.binding = Binding.CEILING if full else Binding.NOTHING_DUE
-        self._launch(result.claims, claimed_at=now)
+        await self._launch(result.claims, claimed_at=now)
         return len(result.claims)
 
     def _made_at(self) -> Iterable[float]:
-        made_at = self._tracker.channels_made_at
+        made_at = self._tracker.channels_made_at[self.campaign.id]
         since = self._clock.monotonic() - window_s(self.campaign.calls_per_second)
         while made_at and made_at[0] <= since:
             made_at.popleft()
@@ -116,11 +107,17 @@ class CampaignLoop:
     def _refused(self, now: float) -> Binding | None:
         return Binding.NODE_REFUSES if self._refusals >= REFUSALS and now < self._ask_again_at else None
 
-    def _launch(self, claims: list[Claim], claimed_at: float) -> None:
+    async def _launch(self, claims: list[Claim], claimed_at: float) -> None:
+        # What recovery found first, it settles.
+        ours = [claim for claim in claims if self._tracker.adopt(claim, self.campaign.terms)]
+        reach("claimed")
+        if not await self._noted(ours):
+            for claim in ours:
+                self._tracker.apply(claim.attempt.id, Returned(at=self._clock.now()))
+            return
+        reach("journaled")
         now = self._clock.monotonic()
-        for claim in claims:
-            if not self._tracker.adopt(claim, self.campaign.terms):
-                continue  # recovery found the row first, and settles it
+        for claim in ours:
             self._rate.take()
             self._launched_at.append(now)
             self.launched += 1
@@ -128,12 +125,28 @@ class CampaignLoop:
             self._ordering.add(task)
             task.add_done_callback(self._ordering.discard)
 
+    async def _noted(self, claims: list[Claim]) -> bool:
+        """Whether this host will still know of the calls when the database is restored from an old backup."""
+        if not claims:
+            return True
+        try:
+            await asyncio.to_thread(self._journal.claimed, self.campaign.name, claims)
+        except OSError as error:
+            log.error("the journal cannot be written, nothing is sent: %s", error, extra={"event": "journal.failed"})
+            self.binding = Binding.DISK_FULL
+            return False
+        return True
+
     async def _place(self, claim: Claim, claimed_at: float) -> None:
         attempt = claim.attempt
         if self._blocked() is not None or self._clock.monotonic() - claimed_at > SEND_WITHIN_S:
             self._tracker.apply(attempt.id, Returned(at=self._clock.now()))
             return
         if not self._tracker.may_send(attempt.id):
+            return
+        if self._telephony.boot != attempt.boot:
+            # Its node was started anew since the claim; what the attempt says of its boot must stay true.
+            self._tracker.apply(attempt.id, Returned(at=self._clock.now()))
             return
         outcome = await self._telephony.originate(
             Order(
@@ -144,6 +157,7 @@ class CampaignLoop:
                 ring_s=self.campaign.ring_s,
             )
         )
+        reach("acknowledged")
         self._note_refusal(outcome.message if isinstance(outcome, Refused) else None)
         self._tracker.apply(attempt.id, outcome)
 

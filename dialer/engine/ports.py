@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,7 +14,9 @@ from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
-from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
+from dialer.campaign.running import WantedRun
+from dialer.clock import Clock
+from dialer.contacts.contact import Claim, ClaimResult, ContactChange, Leftover, Totals
 
 
 class Telephony(Protocol):
@@ -29,6 +32,11 @@ class Telephony(Protocol):
         """Why the node will never let us in as things are; empty while it may."""
         ...
 
+    @property
+    def boot(self) -> str:
+        """Which run of the node's Asterisk this session is with; empty while there is none."""
+        ...
+
     async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
         """Keeps the session with the node up until cancelled or refused for good."""
         ...
@@ -41,6 +49,14 @@ class Telephony(Protocol):
         """Waits, then everything that has come, in order; may be empty."""
         ...
 
+    async def hang_up(self, attempt_id: UUID) -> None:
+        """Asks the node to end a call; nothing happens when there is none, or the node is away."""
+        ...
+
+    async def leave_mark(self) -> UUID | None:
+        """Makes the node write a mark into its record: all before it is then in there. None when it cannot be asked."""
+        ...
+
     async def live_calls(self) -> dict[UUID, list[CallEvent]] | None:
         """Our channels on the node and what their states say; None when the node cannot be asked."""
         ...
@@ -49,8 +65,8 @@ class Telephony(Protocol):
 class Store(Protocol):
     """Claims, transitions and totals. Every method raises DatabaseAway while the database cannot be reached."""
 
-    async def hold_node(self) -> bool:
-        """Whether this process is (still) the node's one engine."""
+    async def hold_node(self) -> float:
+        """For how many seconds this process is the node's one engine; 0 while another is. Raises Fenced."""
         ...
 
     async def ensure_partitions(self, now: datetime) -> None:
@@ -58,19 +74,27 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
     ) -> ClaimResult:
-        """At most `most` due contacts with their committed attempts."""
+        """At most `most` due contacts with their committed attempts. Raises Fenced."""
         ...
 
     async def save(
         self, changed: Sequence[Attempt], contacts: Sequence[ContactChange], events: Sequence[dict[str, Any]]
     ) -> None:
-        """Stores transitions, their effect on contacts, and their events, together."""
+        """Stores transitions, their effect on contacts, and their events, together. Raises Fenced."""
         ...
 
     async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
         """Dialogue results that have arrived."""
+        ...
+
+    async def awaiting_rows(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        """Attempts whose dialogue has rows on this host that are not stored yet."""
+        ...
+
+    async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        """Those that the store has never heard of."""
         ...
 
     async def begin_cel(self) -> None:
@@ -93,8 +117,20 @@ class Store(Protocol):
         """What an engine before this one left without a verdict."""
         ...
 
-    async def sent_lately(self, within_s: float) -> int:
-        """How many attempts were submitted within the last seconds."""
+    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
+        """How many of a campaign's attempts were submitted within the last seconds."""
+        ...
+
+    async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
+        """What this node is to run: what was ordered since it is ours, and `own`; None: everything."""
+        ...
+
+    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
+        """Stores how far campaigns are, for those who watch from elsewhere."""
+        ...
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
+        """Makes a campaign idle. Raises Fenced."""
         ...
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
@@ -104,3 +140,25 @@ class Store(Protocol):
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
         """A campaign's verdicts so far."""
         ...
+
+
+class Journal(Protocol):
+    """What this host itself remembers of its calls, should the database forget them."""
+
+    def claimed(self, campaign: str, claims: Sequence[Claim]) -> None:
+        """Returns when the claims are on the disk. Raises OSError. Blocks: to be called in a thread."""
+        ...
+
+    def ended(self, changes: Sequence[tuple[Attempt, ContactChange]]) -> None:
+        """Notes stored verdicts. Raises OSError."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The wires of one engine."""
+
+    store: Store
+    telephony: Telephony
+    journal: Journal
+    clock: Clock

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
-from dialer.calls.events import Answered, FlowEnded, Vanished
+from dialer.calls.events import Answered, FlowEnded, Unplaced, Vanished
 from dialer.calls.witness import testimony
 from dialer.clock import Clock
 from dialer.engine.ports import Store, Telephony
@@ -19,6 +20,8 @@ FENCE_S = 3.0
 """Originates in Asterisk's socket buffer are still read, and their threads show no channel at once (manager.c)."""
 YOUNG_S = 10.0
 """An attempt this young may have no channel yet."""
+RECORD_S = 5.0
+"""How long a mark may take to appear in the node's record."""
 
 
 class Recovery:
@@ -28,6 +31,7 @@ class Recovery:
         self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
         self._witness = witness
         self._missed: set[UUID] = set()
+        self._distrusted_until: datetime | None = None
 
     async def adopt(self) -> None:
         """Takes over every open attempt of the node that this engine does not know. Raises DatabaseAway."""
@@ -77,6 +81,8 @@ class Recovery:
         absent = [attempt for attempt in absent if attempt.state is not State.CLOSING]
         if not absent:
             return
+        # The mark comes before the look: whatever the record holds by then is complete.
+        complete = any(not attempt.channel_seen for attempt in absent) and await self._record_is_complete()
         await self._witness.catch_up()
         seen = await self._store.cel_of([attempt.id for attempt in absent])
         ended = {end.attempt_id: end for end in await self._store.flow_results([attempt.id for attempt in absent])}
@@ -84,8 +90,12 @@ class Recovery:
             for event in testimony(seen.get(attempt.id, ())):
                 self._tracker.apply(attempt.id, event)
             end = ended.get(attempt.id)
-            if end is None and attempt.id not in seen and self._tracker.may_be_unplaced(attempt):
-                continue
+            if end is None and attempt.id not in seen and not attempt.channel_seen:
+                if complete and self._is_of_this_boot(attempt):
+                    self._tracker.apply(attempt.id, Unplaced(at=self._clock.now()))
+                    continue
+                if not self._boot_is_over(attempt) and self._tracker.may_be_unplaced(attempt):
+                    continue
             if end is not None:
                 # Its dialogue has a result, so it was answered, whatever we saw of it.
                 self._tracker.apply(attempt.id, Answered(at=end.at))
@@ -93,3 +103,19 @@ class Recovery:
             if end is not None:
                 self._tracker.apply(attempt.id, FlowEnded(end=end))
             log.warning("a call ended unseen", extra={"event": "recovery.vanished", "attempt": str(attempt.id)})
+
+    def distrust_record(self) -> None:
+        """A disk was too full: the record may lack calls of until now, so silence in it proves nothing of them."""
+        self._distrusted_until = self._clock.now()
+
+    async def _record_is_complete(self) -> bool:
+        mark = await self._telephony.leave_mark()
+        return mark is not None and await self._witness.complete(mark, RECORD_S)
+
+    def _is_of_this_boot(self, attempt: Attempt) -> bool:
+        trusted = self._distrusted_until is None or attempt.submitting_at > self._distrusted_until
+        return trusted and attempt.boot != "" and attempt.boot == self._telephony.boot
+
+    def _boot_is_over(self, attempt: Attempt) -> bool:
+        """Its Asterisk is gone, and with it every call that it may have made."""
+        return attempt.boot != "" and self._telephony.boot not in ("", attempt.boot)

@@ -1,224 +1,257 @@
-"""Runs a campaign on a node: keeps the link, recovers, launches, drains; APScheduler is its clock."""
+"""One node's engine: keeps the lease and the link, recovers, runs the wanted campaigns; APScheduler is its clock."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from dialer.calls.disposition import Disposition
-from dialer.clock import Clock
-from dialer.contacts.contact import Totals
-from dialer.engine.campaign_loop import CampaignLoop, RunningCampaign
-from dialer.engine.ports import Store, Telephony
+from dialer.campaign.running import WantedRun
+from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
+from dialer.engine.ports import Parts
+from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import ReadCel, Witness
-from dialer.errors import AsteriskAway, DialerError
+from dialer.errors import AsteriskAway, DialerError, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
-from dialer.pacing.limits import window_s
 
 log = logging.getLogger(__name__)
 
-BUSY_TURN_S = 0.05
-PLAN_EVERY_S = 1
-LOOK_SHARE = 20
-"""Counting contacts may take a twentieth of the time."""
+FOLLOW_EVERY_S = 0.5
+RENEW_EVERY_S = 3
+LEASE_MARGIN_S = 2.0
+"""Nothing is sent so shortly before the lease ends: another engine may take over then."""
 SWEEP_EVERY_S = 10
 CEL_EVERY_S = 2
-WORKERS_EVERY_S = 2
+LOOK_EVERY_S = 2
 CALENDAR_EVERY_S = 3600
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where the campaign stands at this moment."""
-
-    at: datetime
-    campaign: str
-    calls_now: int
-    max_concurrent: int
-    calls_per_second: float
-    max_calls_per_second: float
-    launched: int
-    wave: int
-    contacts: int
-    closed: int
-    held: int
-    due: int
-    due_now: int
-    never: int
-    next_call_at: datetime | None
-    dispositions: dict[str, int]
-    binding: Binding
-    refusal: str
-
-
 class Supervisor:
-    """One engine process with one campaign."""
+    """One engine process."""
 
     def __init__(
         self,
-        campaign: RunningCampaign,
-        store: Store,
-        telephony: Telephony,
-        clock: Clock,
+        parts: Parts,
         workers_answer: Callable[[], Awaitable[bool]],
-        refresh_calendar: Callable[[], Awaitable[None]],
+        refresh_calendar: Callable[[int], Awaitable[None]],
+        disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
     ) -> None:
-        """`workers_answer` says whether FastAGI workers of ours listen; `refresh_calendar` writes the days ahead;
-        `read_cel` reads the node's own record of calls, where this machine can.
+        """`workers_answer` says whether FastAGI workers of ours listen; `refresh_calendar` writes a revision's days
+        ahead; `disks` says which disk is too full to go on calling, empty: none; `read_cel` reads the node's own record
+        of calls, where this machine can.
         """
-        self.campaign = campaign
-        self.tracker = Tracker(store, clock)
-        self._store, self._telephony, self._clock = store, telephony, clock
-        self._witness = Witness(store, read_cel)
-        self._recovery = Recovery(store, telephony, self.tracker, clock, self._witness)
-        self._workers_answer, self._refresh_calendar = workers_answer, refresh_calendar
-        self._loop: CampaignLoop | None = None
-        self._totals: Totals | None = None
-        self._dispositions: Counter[Disposition] = Counter()
-        self._wake, self._doubt, self._adopted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
+        self.tracker = Tracker(parts.store, parts.clock)
+        self._witness = Witness(parts.store, read_cel, parts.clock)
+        self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
+        self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
+        self._runs: dict[int, CampaignRun] = {}
+        self._last: dict[int, Progress] = {}
+        self._doubt, self._adopted, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._turning = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._own: Sequence[int] | None = None
         self._recovered = self._workers = self._draining = False
-        self._is_ours = True
-        self._look_again_at = 0.0
-        self.tracker.ended.append(self._count)
+        self._full_disk = ""
+        self._ours_until = 0.0
+        self.tracker.ended.append(self._note_end)
 
     # -- what the terminal asks ------------------------------------------------------------------------------------
 
-    def progress(self) -> Progress | None:
-        """Where the campaign stands; None before the first look at the database."""
-        loop, totals = self._loop, self._totals
-        if loop is None or totals is None:
-            return None
-        return Progress(
-            at=self._clock.now(),
-            campaign=self.campaign.name,
-            calls_now=self.tracker.calls_now,
-            max_concurrent=self.campaign.max_concurrent,
-            calls_per_second=loop.calls_per_second(),
-            max_calls_per_second=self.campaign.calls_per_second,
-            launched=loop.launched,
-            wave=totals.wave,
-            contacts=totals.contacts,
-            closed=totals.closed,
-            held=totals.held,
-            due=totals.due,
-            due_now=totals.due_now,
-            never=totals.never,
-            next_call_at=totals.next_call_at,
-            dispositions={one.value: number for one, number in self._dispositions.most_common()},
-            binding=self._binding(loop, totals),
-            refusal=loop.refusal,
-        )
+    def progress(self, campaign_id: int) -> Progress | None:
+        """Where a campaign stands, or stood when it ended here; None when it was never seen here."""
+        run = self._runs.get(campaign_id)
+        return (run.progress() if run is not None else None) or self._last.get(campaign_id)
+
+    @property
+    def campaigns(self) -> dict[int, str]:
+        """What runs now, by id."""
+        return {run.campaign.id: run.campaign.name for run in self._runs.values()}
+
+    def drain_campaign(self, campaign_id: int) -> None:
+        """One campaign starts no more calls, whatever the database says is wanted of it, and is idle afterwards."""
+        self._runs[campaign_id].drain()
 
     def drain(self) -> None:
-        """Starts no more calls; `run` returns when the last has its verdict."""
+        """The whole engine starts no more calls; `run` returns when the last has its verdict."""
         self._draining = True
-        self._wake.set()
+        for run in self._runs.values():
+            run.wake()
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
-    async def run(self) -> Progress:
-        """Runs the campaign until every contact that may be called is closed or held, or it is drained."""
+    async def run(self, own: Sequence[int] | None) -> None:
+        """Runs what is wanted of `own` and what is ordered meanwhile, until nothing is; None: all, until drained.
+
+        Raises Fenced when another engine has taken the node, AsteriskAway when it will never let us in.
+        """
+        self._own = own
+        await self._renew()
+        unknown = await self._witness.unknown_calls()
+        if unknown:
+            raise RestoredDatabase(
+                f"Asterisk's record holds {len(unknown)} calls that the database does not know: it was restored from "
+                "an old backup, and people would be called again. Run `dialer restore-reconcile` first."
+            )
         await self._store.ensure_partitions(self._clock.now())
         await self._witness.begin()
-        # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
-        sent = await self._store.sent_lately(window_s(self.campaign.calls_per_second))
-        self.tracker.channels_made_at.extend([self._clock.monotonic()] * sent)
-        loop = self._loop = CampaignLoop(
-            self.campaign, self._store, self._telephony, self.tracker, self._clock, self._blocked, self._in_doubt
-        )
-        await self._look_at_totals()
-        self._dispositions.update(await self._store.dispositions(self.campaign.id))
-        await self._check_workers()
+        await self._look_around()
+        await self._follow()
         self._doubt.set()
         self._schedule()
-        tasks = [
-            asyncio.create_task(self.tracker.run(), name="tracker"),
-            asyncio.create_task(self._telephony.keep_up(self._on_up, self._on_down), name="link"),
-            asyncio.create_task(self._pump(), name="events"),
-            asyncio.create_task(self._recover(), name="recovery"),
-            asyncio.create_task(self._launch_until_done(loop), name="launch"),
-        ]
+        for work in (
+            self.tracker.run(),
+            self._telephony.keep_up(self._on_up, self._on_down),
+            self._pump(),
+            self._recover(),
+            self._until_idle(),
+        ):
+            self._begin(work)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            if self._telephony.refusal:
-                raise AsteriskAway(self._telephony.refusal)
+            await self._until_something_ends()
         finally:
             self._scheduler.shutdown(wait=False)
-            for task in reversed(tasks):
+            # The tracker is the first, and goes last: it stores what the others leave.
+            tracking, *others = sorted(self._tasks, key=lambda task: task.get_name() != "tracker")
+            for task in others:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*others, return_exceptions=True)
+            tracking.cancel()
+            await asyncio.gather(tracking, return_exceptions=True)
         with suppress(DialerError):
             await self._witness.catch_up()
-        progress = self.progress()
-        assert progress is not None
-        log.info("run ended", extra={"event": "run.ended", "campaign": self.campaign.name,
-                                     "unexpected_events": self.tracker.unexpected})  # fmt: skip
-        return progress
+        log.info("run ended", extra={"event": "run.ended", "unexpected_events": self.tracker.unexpected})
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        async def do() -> None:
+            await work
+
+        name = "tracker" if not self._tasks else "part"
+        self._tasks.add(asyncio.create_task(do(), name=name))
+
+    async def _until_something_ends(self) -> None:
+        """Campaigns end and others begin; the end of anything else is the end of all."""
+        while True:
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED, timeout=FOLLOW_EVERY_S)
+            for task in done:
+                task.result()
+                if task.get_name() != "campaign":
+                    if self._telephony.refusal:
+                        raise AsteriskAway(self._telephony.refusal)
+                    return
+                self._tasks.discard(task)
 
     def _schedule(self) -> None:
         for job, seconds in (
+            (self._follow, FOLLOW_EVERY_S),
             (self._plan, PLAN_EVERY_S),
-            (self._check_workers, WORKERS_EVERY_S),
-            (self._check_lock, WORKERS_EVERY_S),
+            (self._report, PLAN_EVERY_S),
+            (self._renew, RENEW_EVERY_S),
+            (self._look_around, LOOK_EVERY_S),
             (self._recovery.sweep, SWEEP_EVERY_S),
             (self._witness.catch_up, CEL_EVERY_S),
             (self._daily_room, CALENDAR_EVERY_S),
         ):
-            self._scheduler.add_job(_guarded(job), "interval", seconds=seconds)
+            self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
         self._scheduler.start()
 
-    async def _launch_until_done(self, loop: CampaignLoop) -> None:
+    def _guarded(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """A job whose failure is logged and tried again at its next turn, unless the node is another engine's now."""
+
+        async def run() -> None:
+            try:
+                await job()
+            except Fenced as error:
+                self._begin(_raise(error))
+            except DialerError as error:
+                log.error("%s: %s", getattr(job, "__name__", "job"), error, extra={"event": "job.failed"})
+
+        return run
+
+    # -- campaigns -------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Begins what is newly wanted, and tells the others what is wanted of them."""
+        async with self._turning:
+            orders = {order.campaign.id: order for order in await self._store.wanted_runs(self._own)}
+            for campaign_id, order in orders.items():
+                run = self._runs.get(campaign_id)
+                if run is None:
+                    self._start(order)
+                else:
+                    run.want(order.wanted)
+            self._idle.set() if not self._runs else self._idle.clear()
+
+    def _start(self, order: WantedRun) -> None:
+        run = CampaignRun(order, self._parts, self.tracker, self._blocked, self._in_doubt)
+        self._runs[order.campaign.id] = run
+        self._last.pop(order.campaign.id, None)
+        self._tasks.add(asyncio.create_task(self._live(run), name="campaign"))
+
+    async def _live(self, run: CampaignRun) -> None:
+        """A campaign from its order to its end; while the database is away it waits."""
         while True:
-            launched = 0
-            if self._draining or self._somebody_may_be_due():
-                launched = await loop.turn()
-            else:
-                loop.binding = self._blocked() or Binding.NOTHING_DUE
-            if self._is_done() and self.tracker.is_settled and await self._is_done_indeed():
+            try:
+                await run.run()
+                await self._finish(run)
                 return
-            if launched == 0 and loop.binding is Binding.NOTHING_DUE:
-                await self._until_planned()
-            else:
-                await self._clock.sleep(BUSY_TURN_S)
+            except Fenced:
+                raise
+            except DialerError as error:
+                log.error("%s waits: %s", run.campaign.name, error, extra={"event": "store.away"})
+                await self._clock.sleep(1.0)
 
-    async def _until_planned(self) -> None:
-        """The planner wakes us each second, a signal at once."""
-        self._wake.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), 2 * PLAN_EVERY_S)
+    async def _finish(self, run: CampaignRun) -> None:
+        campaign = run.campaign
+        async with self._turning:
+            progress = run.progress()
+            assert progress is not None
+            await self._store.report({campaign.id: as_data(progress)})
+            if not self._draining:
+                # An engine that is drained leaves the order standing for the next one.
+                verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", "nobody is left")
+                await self._store.finish(campaign.id, campaign.tenant_id, verb, why)
+            self._last[campaign.id] = progress
+            del self._runs[campaign.id]
+            if not self._runs:
+                self._idle.set()
 
-    def _somebody_may_be_due(self) -> bool:
-        totals = self._totals
-        return totals is None or (totals.next_call_at is not None and totals.next_call_at <= self._clock.now())
+    async def _until_idle(self) -> None:
+        """Returns when there is nothing left to do."""
+        while True:
+            await self._idle.wait()
+            if (self._own is not None or self._draining) and self.tracker.is_settled():
+                return
+            await self._clock.sleep(FOLLOW_EVERY_S)
 
-    def _is_done(self) -> bool:
-        if self._draining:
-            return True
-        return self._recovered and self._totals is not None and self._totals.due == self._totals.never
+    async def _plan(self) -> None:
+        for run in list(self._runs.values()):
+            await run.plan()
 
-    async def _is_done_indeed(self) -> bool:
-        """Looks once more: the last verdict may have made somebody due again."""
+    async def _report(self) -> None:
+        found = {campaign_id: run.progress() for campaign_id, run in self._runs.items()}
+        await self._store.report({campaign_id: as_data(one) for campaign_id, one in found.items() if one is not None})
+
+    def _note_end(self, ended: Ended) -> None:
+        run = self._runs.get(ended.attempt.campaign_id)
+        if run is not None:
+            run.count(ended)
         try:
-            await self._look_at_totals()
-        except DialerError as error:
-            log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
-            return False
-        return self._is_done()
+            self._parts.journal.ended([(ended.attempt, ended.change)])
+        except OSError as error:
+            log.error("the journal lacks a verdict: %s", error, extra={"event": "journal.failed"})
+
+    # -- calls -----------------------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
         # What Asterisk says of calls from before us would mean nothing until they are adopted; it waits in the queue.
@@ -237,8 +270,11 @@ class Supervisor:
                 self._adopted.set()
                 if self._telephony.is_up and await self._recovery.compare() and not self._doubt.is_set():
                     self._recovered = True
-                    self._wake.set()
+                    for run in self._runs.values():
+                        run.wake()
                     continue
+            except Fenced:
+                raise
             except DialerError as error:
                 log.error("recovery waits: %s", error, extra={"event": "store.away"})
             await self._clock.sleep(1.0)
@@ -249,20 +285,17 @@ class Supervisor:
     def _blocked(self) -> Binding | None:
         if self._draining:
             return Binding.DRAINING
+        if self._clock.monotonic() > self._ours_until - LEASE_MARGIN_S:
+            return Binding.DATABASE_AWAY if self.tracker.store_away else Binding.NODE_TAKEN
         if not self._telephony.is_up:
             return Binding.NODE_AWAY
-        if not self._is_ours:
-            return Binding.NODE_TAKEN
         if self.tracker.store_away:
             return Binding.DATABASE_AWAY
+        if self._full_disk:
+            return Binding.DISK_FULL
         if not self._workers:
             return Binding.WORKERS_AWAY
         return None if self._recovered else Binding.RECOVERING
-
-    def _binding(self, loop: CampaignLoop, totals: Totals) -> Binding:
-        if loop.binding is Binding.NOTHING_DUE and totals.due_now > totals.never and not self._somebody_may_be_due():
-            return Binding.WINDOW_CLOSED
-        return loop.binding
 
     def _in_doubt(self) -> None:
         self._recovered = False
@@ -275,43 +308,23 @@ class Supervisor:
         self._recovered = False
         self.tracker.look_away()
 
-    async def _check_workers(self) -> None:
-        self._workers = await self._workers_answer()
+    async def _renew(self) -> None:
+        asked_at = self._clock.monotonic()
+        self._ours_until = asked_at + await self._store.hold_node()
 
-    async def _check_lock(self) -> None:
-        try:
-            self._is_ours = await self._store.hold_node()
-        except DialerError:
-            self._is_ours = False
-            raise
+    async def _look_around(self) -> None:
+        self._workers = await self._workers_answer()
+        found = await asyncio.to_thread(self._disks)
+        if found and not self._full_disk:
+            log.critical("no new calls: %s", found, extra={"event": "disk.full"})
+            self._recovery.distrust_record()
+        self._full_disk = found
 
     async def _daily_room(self) -> None:
         await self._store.ensure_partitions(self._clock.now())
-        await self._refresh_calendar()
-
-    async def _plan(self) -> None:
-        """Looks who is due and wakes the launch. A long list takes long to look through, and is then looked at less."""
-        began = self._clock.monotonic()
-        if began >= self._look_again_at:
-            await self._look_at_totals()
-            self._look_again_at = began + LOOK_SHARE * (self._clock.monotonic() - began)
-        self._wake.set()
-
-    async def _look_at_totals(self) -> None:
-        self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id)
-
-    def _count(self, ended: Ended) -> None:
-        if ended.attempt.campaign_id == self.campaign.id:
-            self._dispositions[ended.disposition] += 1
+        for run in list(self._runs.values()):
+            await self._refresh_calendar(run.campaign.revision_id)
 
 
-def _guarded(job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """A job whose failure is logged once and tried again at its next turn."""
-
-    async def run() -> None:
-        try:
-            await job()
-        except DialerError as error:
-            log.error("%s: %s", getattr(job, "__name__", "job"), error, extra={"event": "job.failed"})
-
-    return run
+async def _raise(error: DialerError) -> None:
+    raise error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from dialer.calls.states import advance, waits_for
 from dialer.clock import Clock
 from dialer.contacts.contact import Claim, Contact, ContactChange, Terms
 from dialer.engine.ports import Store
-from dialer.errors import DialerError
+from dialer.errors import DialerError, Fenced
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Ended:
 
     attempt: Attempt
     disposition: Disposition
+    change: ContactChange
 
 
 class Tracker:
@@ -73,8 +74,8 @@ class Tracker:
         self._contacts: dict[int, ContactChange] = {}
         self._events: list[dict[str, Any]] = []
         self._wake = asyncio.Event()
-        self.channels_made_at: deque[float] = deque()
-        """When channels of ours were reported (monotonic); whoever counts them takes the old ones out."""
+        self.channels_made_at: defaultdict[int, deque[float]] = defaultdict(deque)
+        """When channels of each campaign were reported (monotonic); whoever counts them takes the old ones out."""
         self.ended: list[Callable[[Ended], None]] = []
         """Called with each verdict, after it is stored."""
         self.store_away = False
@@ -87,22 +88,18 @@ class Tracker:
         """Every attempt without a verdict."""
         return [one.attempt for one in self._open.values()]
 
-    @property
-    def calls_now(self) -> int:
-        """Attempts that may hold a channel."""
-        return sum(1 for one in self._open.values() if one.attempt.state is not State.CLOSING)
+    def calls_of(self, campaign_id: int) -> list[Attempt]:
+        """A campaign's attempts that may hold a channel."""
+        return [
+            one.attempt
+            for one in self._open.values()
+            if one.attempt.campaign_id == campaign_id and one.attempt.state is not State.CLOSING
+        ]
 
-    @property
-    def orders_waiting(self) -> int:
-        """Attempts for which Asterisk has made no channel yet."""
-        return sum(
-            1 for one in self._open.values() if not one.attempt.channel_seen and one.attempt.state is not State.CLOSING
-        )
-
-    @property
-    def is_settled(self) -> bool:
-        """Nothing is open, and everything is stored."""
-        return not self._open and not self._changed and not self._storing and not self._events
+    def is_settled(self, campaign_id: int | None = None) -> bool:
+        """Nothing is open, and everything is stored: of one campaign, or of all."""
+        kept = [*self.open_attempts, *self._changed.values(), *self._storing.values()]
+        return not any(campaign_id in (None, attempt.campaign_id) for attempt in kept)
 
     def adopt(self, claim: Claim, terms: Terms) -> bool:
         """Takes an attempt over whose row is committed; from now on its events count.
@@ -151,7 +148,7 @@ class Tracker:
             self.unexpected += 1
             return
         if after.channel_seen and not before.channel_seen:
-            self.channels_made_at.append(self._clock.monotonic())
+            self.channels_made_at[after.campaign_id].append(self._clock.monotonic())
         if after.state is not before.state:
             after = replace(after, seq=before.seq + 1)
         opened.attempt = after
@@ -222,6 +219,8 @@ class Tracker:
             await self._collect_results()
             await self.flush()
             self.store_away = False
+        except Fenced:
+            raise
         except DialerError as error:
             self.store_away = True
             log.error("nothing can be stored now: %s", error, extra={"event": "store.away"})
@@ -232,11 +231,16 @@ class Tracker:
         now = self._clock.monotonic()
         waiting = [one.attempt for one in self._open.values() if one.waits_until is not None]
         wanted = [attempt.id for attempt in waiting if waits_for(attempt) == "flow_result"]
+        # Asked before the results: what is shipped in between is then among these.
+        kept_back = await self._store.awaiting_rows(wanted) if wanted else set()
         for end in await self._store.flow_results(wanted) if wanted else ():
             self.apply(end.attempt_id, FlowEnded(end=end))
         for attempt in waiting:
             opened = self._open.get(attempt.id)
-            if opened is not None and opened.waits_until is not None and opened.waits_until <= now:
+            if opened is None or opened.waits_until is None:
+                continue
+            patience_s = opened.terms.longest_s + UNCLEAR_MARGIN_S if attempt.id in kept_back else 0
+            if opened.waits_until + patience_s <= now:
                 self.apply(attempt.id, GaveUp(at=self._clock.now()))
 
     async def flush(self) -> None:
@@ -259,8 +263,10 @@ class Tracker:
             self._storing = {}
         for attempt in changed.values():
             if attempt.disposition is not None:
+                change = contacts[attempt.contact_id]
+                ended = Ended(attempt=attempt, disposition=attempt.disposition, change=change)
                 for listener in self.ended:
-                    listener(Ended(attempt=attempt, disposition=attempt.disposition))
+                    listener(ended)
 
 
 def _event_of(attempt: Attempt, change: ContactChange | None) -> dict[str, Any]:

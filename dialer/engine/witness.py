@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import datetime
 from uuid import UUID
 
 from dialer.calls.witness import CelPosition, CelReading
-from dialer.clock import Clock, SystemClock
+from dialer.clock import Clock
 from dialer.engine.ports import Store
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,9 @@ ReadCel = Callable[[CelPosition | None], CelReading]
 class Witness:
     """One node's record, followed."""
 
-    def __init__(self, store: Store, read: ReadCel | None, clock: Clock | None = None) -> None:
+    def __init__(self, store: Store, read: ReadCel | None, clock: Clock) -> None:
         """`read` is None where this machine cannot see the node's disk; then there is no witness."""
-        self._store, self._read, self._clock = store, read, clock or SystemClock()
+        self._store, self._read, self._clock = store, read, clock
         self._turn = asyncio.Lock()
         self._marks: set[UUID] = set()
         self._unbroken = True
@@ -62,18 +63,18 @@ class Witness:
         self._marks.discard(mark)
         return self._unbroken
 
-    async def unknown_calls(self) -> list[UUID]:
-        """Attempts that the node saw behind the stored position and that the store does not know; stores nothing.
+    async def unknown_calls(self) -> dict[UUID, datetime]:
+        """Attempts that the node saw behind the stored position and that the store does not know, and when first.
 
-        There are none unless the database was put back to an earlier state. Raises DatabaseAway.
+        There are none unless the database was put back to an earlier state. Stores nothing. Raises DatabaseAway.
         """
-        unknown: dict[UUID, None] = {}
+        unknown: dict[UUID, datetime] = {}
         async with self._turn, aclosing(self._unstored()) as readings:
             async for reading in readings:
-                seen = list(dict.fromkeys(record.attempt_id for record in reading.records))
-                strange = await self._store.unknown_attempts(seen) if seen else set()
-                unknown |= dict.fromkeys(one for one in seen if one in strange)
-        return list(unknown)
+                seen = {record.attempt_id: record.at for record in reversed(reading.records)}
+                strange = await self._store.unknown_attempts(list(seen)) if seen else set()
+                unknown = {one: seen[one] for one in strange} | unknown
+        return unknown
 
     async def _unstored(self) -> AsyncGenerator[CelReading, None]:
         if self._read is None:

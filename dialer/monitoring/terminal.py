@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime
-from enum import Enum
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -15,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dialer.engine.supervisor import Progress
+from dialer.engine.progress import Progress, as_data
 from dialer.pacing.decide import Binding
 
 WHY = {
@@ -29,6 +27,8 @@ WHY = {
     Binding.NODE_TAKEN: "another engine has taken this node",
     Binding.WORKERS_AWAY: "no FastAGI worker answers",
     Binding.DATABASE_AWAY: "PostgreSQL cannot be reached",
+    Binding.DISK_FULL: "a disk is full",
+    Binding.PAUSED: "paused",
     Binding.DRAINING: "draining: no new calls",
     Binding.RECOVERING: "asking Asterisk about open calls",
 }
@@ -58,17 +58,6 @@ def open_view(stream: TextIO, *, as_json: bool, monotonic: Callable[[], float]) 
     if stream.isatty():
         return _LiveTable(stream)
     return _Lines(stream, monotonic, PLAIN_EVERY_S, plain)
-
-
-def as_data(progress: Progress) -> dict[str, object]:
-    """Progress as JSON-able data with the names of the glossary."""
-
-    def value(item: object) -> object:
-        if isinstance(item, datetime):
-            return item.isoformat()
-        return item.value if isinstance(item, Enum) else item
-
-    return {name: value(item) for name, item in asdict(progress).items()}
 
 
 def plain(progress: Progress) -> str:

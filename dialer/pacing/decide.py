@@ -19,6 +19,8 @@ class Binding(Enum):
     NODE_TAKEN = "node_taken"
     WORKERS_AWAY = "workers_away"
     DATABASE_AWAY = "database_away"
+    DISK_FULL = "disk_full"
+    PAUSED = "paused"
     DRAINING = "draining"
     RECOVERING = "recovering"
 

@@ -15,7 +15,8 @@ from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.campaign.model import Campaign
 from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
-from dialer.storage import tables
+from dialer.crash_points import reach
+from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 from dialer.storage.claims import history
 
@@ -79,15 +80,16 @@ _FLOW_RESULTS = text(
     "select attempt_id, result, step, answers, detail, at from flow_result where attempt_id = any(:ids)"
 )
 _OPEN = text("""
-select a.*, c.numbers, c.attempts, p.tenant_id, r.document
+select a.*, c.numbers, c.attempts, p.tenant_id, r.document, person.person_key
 from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a.campaign_id
-  join revision r on r.id = a.revision_id
+  join revision r on r.id = a.revision_id join person on person.id = a.person_id
 where a.state <> 'ended' and a.node = :node
 """)
 _SENT_SINCE = text("""
 select count(*) from attempt
-where node = :node and submitting_at > clock_timestamp() - make_interval(secs => :seconds)
+where campaign_id = :campaign and submitting_at > clock_timestamp() - make_interval(secs => :seconds)
 """)
+_KNOWN = text("select id from attempt where id = any(:ids)")
 _TOTALS = text("""
 select
   count(*) as contacts,
@@ -118,17 +120,25 @@ select disposition, count(*) from attempt where campaign_id = :id and dispositio
 
 async def save(
     engine: AsyncEngine,
+    node: str,
+    epoch: int,
     attempts: Sequence[Attempt],
     contacts: Sequence[ContactChange],
     events: Sequence[dict[str, Any]],
 ) -> None:
-    """Stores changed attempts, what that means for their contacts, and the events, in one transaction."""
+    """Stores changed attempts, what that means for their contacts, and the events, in one transaction.
+
+    Raises Fenced when the node's lease has another epoch.
+    """
     async with engine.begin() as connection:
+        await leases.require(connection, node, epoch)
         rows = [_row(attempt) for attempt in attempts]
         values: dict[str, Any] = {f"a_{name}": [row[name] for row in rows] for name in _ATTEMPT_TYPES}
         values |= {f"c_{name}": [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
         await connection.execute(_SAVE, values)
         await insert_rows(connection, tables.event, events)
+        reach("saving")
+    reach("saved")
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
@@ -174,6 +184,7 @@ async def open_attempts(engine: AsyncEngine, node: str) -> list[Leftover]:
                     numbers=tuple(row.numbers),
                     attempts=row.attempts,
                     history=histories.get(row.contact_id, ()),
+                    person_key=row.person_key,
                 ),
             ),
             terms=_terms(row.document),
@@ -199,6 +210,8 @@ def _attempt(row: Row[Any]) -> Attempt:
         node=row.node,
         trunk=row.trunk,
         submitting_at=row.submitting_at,
+        epoch=row.epoch,
+        boot=row.boot,
         state=State(row.state),
         accepted_at=row.accepted_at,
         ringing_at=row.ringing_at,
@@ -213,10 +226,18 @@ def _attempt(row: Row[Any]) -> Attempt:
     )
 
 
-async def sent_lately(engine: AsyncEngine, node: str, within_s: float) -> int:
-    """How many attempts were submitted within the last seconds."""
+async def sent_lately(engine: AsyncEngine, campaign_id: int, within_s: float) -> int:
+    """How many of a campaign's attempts were submitted within the last seconds."""
     async with engine.connect() as connection:
-        return int((await connection.execute(_SENT_SINCE, {"node": node, "seconds": within_s})).scalar_one())
+        values = {"campaign": campaign_id, "seconds": within_s}
+        return int((await connection.execute(_SENT_SINCE, values)).scalar_one())
+
+
+async def unknown(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that the database has never heard of."""
+    async with engine.connect() as connection:
+        known = await connection.execute(_KNOWN, {"ids": list(attempt_ids)})
+        return set(attempt_ids) - set(known.scalars())
 
 
 async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int) -> Totals:

@@ -35,6 +35,7 @@ class StoredCampaign:
     name: str
     revision_id: int
     revision_number: int
+    sha256: str
     document: dict[str, Any]
     base_dir: str
 
@@ -148,6 +149,7 @@ def _stored() -> Any:
         campaign.c.name,
         campaign.c.revision_id,
         revision.c.number.label("revision_number"),
+        revision.c.sha256,
         revision.c.document,
         revision.c.base_dir,
     ).join(revision, revision.c.id == campaign.c.revision_id)

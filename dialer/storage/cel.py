@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer.calls.witness import CelPosition, CelRecord
-from dialer.storage import tables
+from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 
 _POSITION = text("select inode, byte_offset from cel_position where node = :node")
@@ -39,14 +39,16 @@ async def position(engine: AsyncEngine, node: str) -> CelPosition | None:
     return CelPosition(inode=row.inode, offset=row.byte_offset) if row is not None else None
 
 
-async def store(engine: AsyncEngine, node: str, records: Sequence[CelRecord], reached: CelPosition) -> None:
-    """Stores records and the position behind them; doing it again changes nothing."""
+async def store(engine: AsyncEngine, node: str, epoch: int, records: Sequence[CelRecord], reached: CelPosition) -> None:
+    """Stores records and the position behind them; doing it again changes nothing. Raises Fenced."""
     rows = [
         {"node": node, "inode": one.inode, "byte_offset": one.offset, "attempt_id": one.attempt_id, "kind": one.kind,
          "at": one.at, "digit": one.digit, "cause": one.cause}
         for one in records
     ]  # fmt: skip
     async with engine.begin() as connection:
+        # An engine that was frozen would move the position back.
+        await leases.require(connection, node, epoch)
         await insert_rows(connection, tables.cel_event, rows)
         await connection.execute(_MOVE, {"node": node, "inode": reached.inode, "offset": reached.offset})
 

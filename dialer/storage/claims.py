@@ -1,7 +1,7 @@
 """Takes due contacts for dialling: inside their window, below the ceiling, nobody twice; the attempt row comes first.
 
 All of it is one transaction that holds the campaign's row, so that engines side by side cannot pass the ceiling
-together. What commits here may be dialled; nothing else may.
+together, and the node's lease. What commits here may be dialled; nothing else may.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.log import event_row
 from dialer.contacts.contact import Claim, ClaimResult, Contact
-from dialer.storage import tables
+from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 
 _LOCK = text("select tenant_id from campaign where id = :campaign for no key update")
@@ -39,19 +39,19 @@ with due as (
   for update of c skip locked
 ), placed as (
   insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state,
-                       submitting_at, seq)
+                       submitting_at, epoch, boot, seq)
   select gen_random_uuid(), :campaign, :revision, due.id, due.person_id, due.next_number, due.wave, :node, :trunk,
-         'submitting', clock_timestamp(), 1
+         'submitting', clock_timestamp(), :epoch, :boot, 1
   from due
   on conflict do nothing
   returning id, contact_id, number, wave, submitting_at
 ), taken as (
   update contact c set next_attempt_at = null, next_number = null, dials = c.dials + 1
   from placed where c.id = placed.contact_id
-  returning c.id, c.numbers, c.attempts, c.dials
+  returning c.id, c.person_id, c.numbers, c.attempts, c.dials
 )
-select p.id, p.contact_id, p.number, p.wave, p.submitting_at, t.numbers, t.attempts, t.dials
-from placed p join taken t on t.id = p.contact_id
+select p.id, p.contact_id, p.number, p.wave, p.submitting_at, t.numbers, t.attempts, t.dials, person.person_key
+from placed p join taken t on t.id = p.contact_id join person on person.id = t.person_id
 order by p.contact_id
 """)
 
@@ -67,6 +67,8 @@ async def claim(
     campaign_id: int,
     revision_id: int,
     node: str,
+    epoch: int,
+    boot: str,
     trunk: str,
     max_concurrent: int,
     most: int,
@@ -74,9 +76,11 @@ async def claim(
     """Claims at most `most` due contacts, never more than the ceiling leaves; attempt rows and events committed.
 
     The revision is the one that the run began with: a file accepted meanwhile changes nothing under live calls.
+    Raises Fenced when the node's lease has another epoch.
     """
     async with engine.begin() as connection:
         campaign = (await connection.execute(_LOCK, {"campaign": campaign_id})).one()
+        await leases.require(connection, node, epoch)
         in_use = int((await connection.execute(_IN_USE, {"campaign": campaign_id})).scalar_one())
         room = min(most, max_concurrent - in_use)
         if room <= 0:
@@ -90,6 +94,8 @@ async def claim(
                     "most": room,
                     "node": node,
                     "trunk": trunk,
+                    "epoch": epoch,
+                    "boot": boot,
                 },
             )
         ).all()
@@ -107,6 +113,8 @@ async def claim(
                     node=node,
                     trunk=trunk,
                     submitting_at=row.submitting_at,
+                    epoch=epoch,
+                    boot=boot,
                     seq=1,
                 ),
                 contact=Contact(
@@ -114,6 +122,7 @@ async def claim(
                     numbers=tuple(row.numbers),
                     attempts=row.attempts,
                     history=histories.get(row.contact_id, ()),
+                    person_key=row.person_key,
                 ),
             )
             for row in rows

@@ -19,19 +19,20 @@ CONNECT_TIMEOUT_S = 5
 
 def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
     """A pool for the engine or a worker. Sessions run in UTC and never sit in a transaction."""
-    return create_async_engine(settings.database_url(), **_options(settings, pool_size))
+    return create_async_engine(settings.database_url(), **_options(settings, pool_size, idle_s=5))
 
 
 def sync_engine(settings: Settings) -> Engine:
     """A pool for a command."""
-    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2))
+    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2, idle_s=30))
 
 
-def _options(settings: Settings, pool_size: int) -> dict[str, Any]:
+def _options(settings: Settings, pool_size: int, idle_s: int) -> dict[str, Any]:
+    """A client that is frozen, or whose link died in a transaction, keeps its locks for `idle_s` at most."""
     arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "dialer",
-        "options": "-c timezone=UTC -c jit=off -c idle_in_transaction_session_timeout=30s",
+        "options": f"-c timezone=UTC -c jit=off -c idle_in_transaction_session_timeout={idle_s}s",
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,

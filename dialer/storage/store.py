@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
+from dialer.campaign.running import Wanted, WantedRun
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
-from dialer.errors import DatabaseAway
-from dialer.storage import attempts, cel, claims, event_log
+from dialer.errors import DatabaseAway, DialerError
+from dialer.storage import attempts, cel, claims, event_log, leases, runs, spool
 from dialer.storage.session import explain
 
 TIMEOUT_S = 15.0
@@ -29,32 +29,25 @@ TIMEOUT_S = 15.0
 class PostgresStore:
     """Claims, transitions and totals in PostgreSQL. Raises DatabaseAway when it cannot be reached."""
 
-    def __init__(self, engine: AsyncEngine, node: str) -> None:
-        self._engine = engine
-        self._node = node
-        self._lock: AsyncConnection | None = None
+    def __init__(self, engine: AsyncEngine, node: str, spool_dir: Path) -> None:
+        """`spool_dir` holds what the workers of this host could not store yet."""
+        self._engine, self._node, self._spool_dir = engine, node, spool_dir
+        self._holder = leases.this_process()
+        self.epoch = 0
+        """Of our lease of the node; 0 before the first."""
 
-    async def hold_node(self) -> bool:
-        """Whether this process is the node's one engine: takes or checks a lock that ends with our connection."""
+    async def hold_node(self) -> float:
+        """For how many seconds from now this process is the node's one engine; 0 while another is.
+
+        Takes the lease, or renews it. Raises Fenced when it was ours and another engine took it.
+        """
         async with _plain_errors():
-            if self._lock is not None:
-                try:
-                    await self._lock.execute(text("select 1"))
-                    await self._lock.commit()
-                    return True
-                except DBAPIError:
-                    await self._lock.invalidate()
-                    await self._lock.close()
-                    self._lock = None
-            connection = await self._engine.connect()
-            key = zlib.crc32(f"dialer engine {self._node}".encode())
-            taken = (await connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
-            await connection.commit()
-            if taken:
-                self._lock = connection
-            else:
-                await connection.close()
-            return bool(taken)
+            if self.epoch == 0:
+                self.epoch = await leases.take(self._engine, self._node, self._holder) or 0
+                return leases.LEASE_S if self.epoch else 0.0
+            if await leases.renew(self._engine, self._node, self.epoch):
+                return leases.LEASE_S
+            raise leases.fenced(self._node)
 
     async def ensure_partitions(self, now: datetime) -> None:
         """Makes the event log's partitions for the week ahead."""
@@ -62,7 +55,7 @@ class PostgresStore:
             await connection.run_sync(event_log.ensure_partitions, now)
 
     async def claim(
-        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
     ) -> ClaimResult:
         """At most `most` due contacts with their committed attempts."""
         async with _plain_errors():
@@ -71,6 +64,8 @@ class PostgresStore:
                 campaign_id=campaign_id,
                 revision_id=revision_id,
                 node=self._node,
+                epoch=self.epoch,
+                boot=boot,
                 trunk=trunk,
                 max_concurrent=max_concurrent,
                 most=most,
@@ -81,7 +76,7 @@ class PostgresStore:
     ) -> None:
         """Stores transitions, their effect on contacts, and their events, together."""
         async with _plain_errors():
-            await attempts.save(self._engine, changed, contacts, events)
+            await attempts.save(self._engine, self._node, self.epoch, changed, contacts, events)
 
     async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
         """Dialogue results that have arrived."""
@@ -101,7 +96,7 @@ class PostgresStore:
     async def store_cel(self, records: Sequence[CelRecord], position: CelPosition) -> None:
         """Stores records and how far they reach, together."""
         async with _plain_errors():
-            await cel.store(self._engine, self._node, records, position)
+            await cel.store(self._engine, self._node, self.epoch, records, position)
 
     async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
         """What the node itself saw of these attempts."""
@@ -113,10 +108,35 @@ class PostgresStore:
         async with _plain_errors():
             return await attempts.open_attempts(self._engine, self._node)
 
-    async def sent_lately(self, within_s: float) -> int:
-        """How many attempts were submitted within the last seconds."""
+    async def awaiting_rows(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        """Attempts whose dialogue this host has rows of that are not stored yet."""
+        return spool.pending(self._spool_dir, attempt_ids)
+
+    async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        """Those that the database has never heard of."""
         async with _plain_errors():
-            return await attempts.sent_lately(self._engine, self._node, within_s)
+            return await attempts.unknown(self._engine, attempt_ids)
+
+    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
+        """How many of a campaign's attempts were submitted within the last seconds."""
+        async with _plain_errors():
+            return await attempts.sent_lately(self._engine, campaign_id, within_s)
+
+    async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
+        """What this node is to run: what was ordered since it is ours, and `own`; None: everything."""
+        async with _plain_errors():
+            return await runs.wanted(self._engine, self._node, self.epoch, own)
+
+    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
+        """Stores how far campaigns are."""
+        async with _plain_errors():
+            await runs.report(self._engine, progress)
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
+        """Makes a campaign idle: nothing of it is left to do, or to be done now."""
+        async with _plain_errors():
+            last = runs.Order(verb=verb, wanted=Wanted.IDLE, by="dialer", why=why)
+            await runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         """Where a campaign stands."""
@@ -129,9 +149,11 @@ class PostgresStore:
             return await attempts.dispositions(self._engine, campaign_id)
 
     async def close(self) -> None:
-        """Gives the node's lock back and closes the pool."""
-        if self._lock is not None:
-            await self._lock.close()
+        """Gives the node back and closes the pool."""
+        if self.epoch:
+            with suppress(DialerError):
+                async with _plain_errors():
+                    await leases.release(self._engine, self._node, self.epoch, self._holder)
         await self._engine.dispose()
 
 

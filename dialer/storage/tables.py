@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -30,6 +31,7 @@ from sqlalchemy.types import UserDefinedType
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import FlowResult, TryOutcome
+from dialer.campaign.running import Wanted
 
 
 class Xid8(UserDefinedType[int]):
@@ -151,6 +153,8 @@ attempt = Table(
     Column("trunk", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("submitting_at", _AT, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("boot", Text, nullable=False, server_default=text("''")),
     Column("accepted_at", _AT, nullable=True),
     Column("ringing_at", _AT, nullable=True),
     Column("answered_at", _AT, nullable=True),
@@ -175,6 +179,37 @@ attempt = Table(
     Index("attempt_campaign_idx", "campaign_id", "submitting_at"),
     Index("attempt_contact_idx", "contact_id"),
 )  # fmt: skip
+
+engine_lease = Table(
+    "engine_lease", metadata,
+    Column("node", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("taken_at", _AT, nullable=False),
+    Column("lease_until", _AT, nullable=False),
+)  # fmt: skip
+"""Which process may dial through a node. Taking it raises the epoch; who writes under an older one is refused."""
+
+campaign_run = Table(
+    "campaign_run", metadata,
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), primary_key=True),
+    Column("revision_id", BigInteger, ForeignKey("revision.id"), nullable=False),
+    Column("node", Text, nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("wanted_at", _AT, nullable=False),
+    Column("wanted_by", Text, nullable=False),
+    Column("wanted_why", Text, nullable=True),
+    Column("orders", SmallInteger, nullable=False),
+    Column("max_concurrent", Integer, nullable=False),
+    Column("calls_per_second", Float, nullable=False),
+    Column("progress", JSONB, nullable=True),
+    Column("progress_at", _AT, nullable=True),
+    CheckConstraint(_one_of("wanted", Wanted), name="wanted"),
+    Index("campaign_run_node_idx", "node", postgresql_where=text("wanted <> 'idle'")),
+)  # fmt: skip
+"""What an operator wants of a campaign, who said so last, and how far its engine has come.
+
+`orders` numbers the orders, which stand in the event log; `progress` is for those who watch from elsewhere."""
 
 answer_try = Table(
     "answer_try", metadata,
@@ -222,8 +257,9 @@ cel_event = Table(
     Column("at", _AT, nullable=False),
     Column("digit", Text, nullable=True),
     Column("cause", SmallInteger, nullable=True),
-    # Where a line stood in its file: shipping it twice changes nothing.
-    PrimaryKeyConstraint("node", "inode", "byte_offset"),
+    # Where a line stood in its file, and when it was written, because inode numbers come again: shipping it twice
+    # changes nothing.
+    PrimaryKeyConstraint("node", "inode", "byte_offset", "at"),
     Index("cel_event_attempt_idx", "attempt_id"),
 )  # fmt: skip
 """What each node's Asterisk itself saw of our calls; an attempt may be missing here after a restore."""

@@ -17,6 +17,7 @@ import pytest
 from dialer.lab.process import processes_of
 from dialer.lab.truth import read_truth
 from dialer.lab.up import Lab, running
+from dialer.storage.session import sync_engine
 from dialplan.render import render_node
 from tests.lab.caller import until
 from tests.lab.conftest import no_channels
@@ -110,15 +111,94 @@ def test_a_killed_run_is_taken_up_and_nobody_is_called_twice(run_lab, tmp_path):
     assert max(invites(run_lab).values()) == 1
 
 
-def test_a_second_run_is_told_of_the_first(run_lab, tmp_path):
+def test_a_second_run_of_a_campaign_shows_it_and_takes_over_when_its_engine_dies(run_lab, tmp_path):
+    campaign = write_campaign(tmp_path / "c", "twice")
+    first = start(run_lab, campaign)
+    until(lambda: invites(run_lab), "the first call", 30)
+    second = start(run_lab, campaign)
+    assert second.stderr is not None
+    shown = iter(second.stderr.readline, "")
+    assert any("Another engine dials" in line for line in shown)
+    assert any('"calls_now"' in line for line in shown), "the first one's progress is seen here"
+    first.kill()
+    first.communicate()
+    code, verdicts, err = finish(second)
+    assert (code, sum(verdicts.values())) == (0, PEOPLE), err
+    assert "taking over" in err
+    assert set(invites(run_lab).values()) == {1}
+
+
+def test_two_campaigns_share_one_engine_and_nobody_has_two_calls(run_lab, tmp_path):
+    """The second campaign calls the same numbers: promise 2 makes them wait for each other."""
     first = start(run_lab, write_campaign(tmp_path / "one", "one"))
     until(lambda: invites(run_lab), "the first call", 30)
-    code, _, err = finish(start(run_lab, write_campaign(tmp_path / "two", "two")))
+    second = start(run_lab, write_campaign(tmp_path / "two", "two"))
+    assert finish(second)[:2] == (0, {"completed": PEOPLE})
+    assert finish(first)[:2] == (0, {"completed": PEOPLE})
+    assert set(invites(run_lab).values()) == {2}
+    assert at_once(read_truth(run_lab)) == 1
+
+
+def at_once(rows) -> int:
+    """The most calls that one number had at once."""
+    most = 0
+    for number in {row.number for row in rows}:
+        own = [row for row in rows if row.number == number]
+        most = max(most, *(sum(a.invited_at <= b.invited_at < a.ended_at for a in own) for b in own))
+    return most
+
+
+def test_a_frozen_engine_that_wakes_changes_nothing_and_ends(run_lab, tmp_path):
+    campaign = write_campaign(tmp_path / "c", "frozen")
+    first = start(run_lab, campaign)
+    until(lambda: sum(invites(run_lab).values()) >= 3, "some calls", 30)
+    first.send_signal(signal.SIGSTOP)
+    code, verdicts, err = finish(start(run_lab, campaign))
+    assert (code, sum(verdicts.values())) == (0, PEOPLE), err
+    after = invites(run_lab)
+    first.send_signal(signal.SIGCONT)
+    code, _, err = finish(first)
     assert code == 1
-    assert "another engine" in err
+    assert "another engine has taken over" in err
     assert "Traceback" not in err
-    assert finish(first)[0] == 0
-    assert max(invites(run_lab).values()) == 1
+    assert invites(run_lab) == after
+    assert set(after.values()) == {1}
+
+
+def order(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cli", *words, "--settings", str(lab.settings_file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_a_campaign_is_paused_resumed_drained_and_stopped_from_another_terminal(run_lab, tmp_path):
+    campaign = write_campaign(tmp_path / "c", "ordered")
+    assert "there is no campaign" in order(run_lab, "pause", "ordered").stderr
+    first = start(run_lab, campaign)
+    until(lambda: invites(run_lab), "the first call", 30)
+    assert order(run_lab, "pause", "ordered", "--why", "a test").returncode == 0
+    assert "nothing to pause" in order(run_lab, "pause", "ordered").stderr
+    no_channels(run_lab)
+    paused = invites(run_lab)
+    assert len(paused) < PEOPLE
+    assert first.poll() is None
+    assert order(run_lab, "resume", "ordered").returncode == 0
+    until(lambda: len(invites(run_lab)) > len(paused), "another call", 30)
+    assert order(run_lab, "stop", "ordered", "--now").returncode == 0
+    code, verdicts, err = finish(first)
+    assert code == (130 if len(invites(run_lab)) < PEOPLE else 0), err
+    assert sum(verdicts.values()) == len(invites(run_lab))
+    assert "idle" in order(run_lab, "drain", "ordered").stderr
+    kinds = [row[0] for row in rows_of(run_lab, "select type from event where subject_type = 'campaign' order by seq")]
+    last = ["campaign.drained"] if code else ["campaign.finished"]
+    assert kinds == ["campaign.run", "campaign.pause", "campaign.resume", "campaign.stop", *last]
+
+
+def rows_of(lab: Lab, query: str) -> list[tuple[object, ...]]:
+    engine = sync_engine(lab.settings)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    return found
 
 
 def test_running_a_finished_campaign_again_calls_nobody(run_lab, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,14 +16,16 @@ from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.model import RetryPolicy
+from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.contacts.contact import Claim, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
-from dialer.engine.campaign_loop import RunningCampaign
+from dialer.engine.ports import Parts
 
+BOOT = "boot-1"
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 TERMS = Terms(retry=RetryPolicy(), longest_s=120)
 CAMPAIGN = RunningCampaign(
-    id=1, revision_id=1, name="c", max_concurrent=10, calls_per_second=100, trunk="a", caller_id="+48221234567",
-    ring_s=30, terms=TERMS,
+    id=1, revision_id=1, name="c", tenant_id="t", max_concurrent=10, calls_per_second=100, trunk="a",
+    caller_id="+48221234567", ring_s=30, terms=TERMS,
 )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def make_claim(number: int = 1, **attempt: Any) -> Claim:
     text = f"+48501{number:06d}"
     made = Attempt(
         id=uuid4(), tenant_id="t", campaign_id=1, revision_id=1, contact_id=number, number=text, wave=1, node="n",
-        trunk="a", **{"submitting_at": T0, **attempt},
+        trunk="a", **{"submitting_at": T0, "boot": BOOT, **attempt},
     )  # fmt: skip
     return Claim(attempt=made, contact=Contact(id=number, numbers=(text,), attempts=0))
 
@@ -65,17 +67,20 @@ class FakeStore:
     saved: dict[UUID, Attempt] = field(default_factory=dict)
     contacts: dict[int, ContactChange] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    kept_back: set[UUID] = field(default_factory=set)
+    wanted: Wanted = Wanted.RUNNING
+    reported: dict[int, dict[str, Any]] = field(default_factory=dict)
     before_save: Callable[[], Awaitable[None]] | None = None
     before_claim: Callable[[], Awaitable[None]] | None = None
 
-    async def hold_node(self) -> bool:
-        return True
+    async def hold_node(self) -> float:
+        return 10.0
 
     async def ensure_partitions(self, now: datetime) -> None:
         return None
 
     async def claim(
-        self, *, campaign_id: int, revision_id: int, trunk: str, max_concurrent: int, most: int
+        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
     ) -> ClaimResult:
         taken, self.due = self.due[:most], self.due[most:]
         if self.before_claim is not None:
@@ -97,6 +102,12 @@ class FakeStore:
     async def open_attempts(self) -> list[Leftover]:
         return self.left
 
+    async def awaiting_rows(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        return self.kept_back & set(attempt_ids)
+
+    async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
+        return set()
+
     async def begin_cel(self) -> None:
         return None
 
@@ -110,8 +121,17 @@ class FakeStore:
     async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
         return {one: self.cel[one] for one in attempt_ids if one in self.cel}
 
-    async def sent_lately(self, within_s: float) -> int:
+    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
         return 0
+
+    async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
+        return [] if self.wanted is Wanted.IDLE else [WantedRun(campaign=CAMPAIGN, wanted=self.wanted)]
+
+    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
+        self.reported |= progress
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
+        self.wanted = Wanted.IDLE
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         due = len(self.due)
@@ -131,6 +151,8 @@ class FakeTelephony:
     live: dict[UUID, list[CallEvent]] | None = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     up: bool = True
+    boot: str = BOOT
+    hung_up: list[UUID] = field(default_factory=list)
 
     @property
     def is_up(self) -> bool:
@@ -152,5 +174,35 @@ class FakeTelephony:
         await asyncio.Event().wait()
         return []
 
+    async def hang_up(self, attempt_id: UUID) -> None:
+        self.hung_up.append(attempt_id)
+
+    async def leave_mark(self) -> UUID | None:
+        return uuid4()
+
     async def live_calls(self) -> dict[UUID, list[CallEvent]] | None:
         return self.live
+
+
+@dataclass
+class FakeJournal:
+    """Remembers what it is told; `full` is a full disk."""
+
+    noted: list[UUID] = field(default_factory=list)
+    verdicts: list[UUID] = field(default_factory=list)
+    full: bool = False
+
+    def claimed(self, campaign: str, claims: Sequence[Claim]) -> None:
+        if self.full:
+            raise OSError("no space left on device")
+        self.noted += [claim.attempt.id for claim in claims]
+
+    def ended(self, changes: Sequence[tuple[Attempt, ContactChange | None]]) -> None:
+        self.verdicts += [attempt.id for attempt, _ in changes]
+
+
+def make_parts(
+    store: FakeStore, telephony: FakeTelephony, clock: FakeClock, journal: FakeJournal | None = None
+) -> Parts:
+    """An engine's wires."""
+    return Parts(store=store, telephony=telephony, journal=journal or FakeJournal(), clock=clock)

@@ -18,7 +18,17 @@ from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
 from dialer.errors import DatabaseAway
 from dialer.pacing.decide import Binding
-from tests.support.engine_parts import CAMPAIGN, T0, TERMS, FakeClock, FakeStore, FakeTelephony, make_claim
+from tests.support.engine_parts import (
+    CAMPAIGN,
+    T0,
+    TERMS,
+    FakeClock,
+    FakeJournal,
+    FakeStore,
+    FakeTelephony,
+    make_claim,
+    make_parts,
+)
 
 BUSY = HungUp(at=T0, cause=17, tech_cause=486)
 
@@ -28,13 +38,14 @@ class Rig:
 
     def __init__(self) -> None:
         self.clock, self.store, self.telephony = FakeClock(), FakeStore(), FakeTelephony()
+        self.journal = FakeJournal()
+        parts = make_parts(self.store, self.telephony, self.clock, self.journal)
         self.tracker = Tracker(self.store, self.clock)
         self.blocked: Binding | None = None
         self.doubts = 0
-        self.loop = CampaignLoop(
-            CAMPAIGN, self.store, self.telephony, self.tracker, self.clock, lambda: self.blocked, self.doubt
-        )
-        self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock, Witness(self.store, None))
+        self.loop = CampaignLoop(CAMPAIGN, parts, self.tracker, lambda: self.blocked, self.doubt)
+        self.witness = Witness(self.store, None, self.clock)
+        self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock, self.witness)
 
     def doubt(self) -> None:
         self.doubts += 1
@@ -73,10 +84,10 @@ async def test_nothing_is_settled_while_the_last_verdict_is_being_stored(rig):
     rig.tracker.apply(claim.attempt.id, BUSY)
     flushing = asyncio.create_task(rig.tracker.flush())
     await storing.wait()
-    assert not rig.tracker.is_settled
+    assert not rig.tracker.is_settled()
     go_on.set()
     await flushing
-    assert rig.tracker.is_settled
+    assert rig.tracker.is_settled()
     assert rig.store.contacts[1].next_attempt_at is not None
 
 
@@ -123,7 +134,7 @@ async def test_a_leftover_that_only_waits_for_its_result_ends_by_itself(rig):
     rig.tracker.adopt(claim, TERMS)
     rig.clock.passed_s += 6
     async with asyncio.timeout(5):
-        while not rig.tracker.is_settled:
+        while not rig.tracker.is_settled():
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -323,10 +334,11 @@ async def test_a_run_ends_when_everybody_has_a_verdict():
     async def yes() -> bool:
         return True
 
-    async def nothing() -> None:
+    async def nothing(revision_id: int) -> None:
         return None
 
-    supervisor = Supervisor(CAMPAIGN, store, telephony, clock, yes, nothing)
-    progress = await asyncio.wait_for(supervisor.run(), 20)
-    assert progress.dispositions == {"not_placed": 5}
+    supervisor = Supervisor(make_parts(store, telephony, clock), yes, nothing)
+    await asyncio.wait_for(supervisor.run([1]), 20)
+    assert supervisor.progress(1).dispositions == {"not_placed": 5}
+    assert store.reported[1]["dispositions"] == {"not_placed": 5}
     assert len(telephony.orders) == 5

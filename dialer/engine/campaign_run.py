@@ -1,0 +1,194 @@
+"""One campaign on this engine, from the order to run it to its last verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+from dialer.calls.attempt import State
+from dialer.calls.disposition import Disposition
+from dialer.campaign.running import Wanted, WantedRun
+from dialer.contacts.contact import Totals
+from dialer.engine.campaign_loop import CampaignLoop
+from dialer.engine.ports import Parts
+from dialer.engine.progress import Progress
+from dialer.engine.tracker import Ended, Tracker
+from dialer.errors import DialerError, Fenced
+from dialer.pacing.decide import Binding
+from dialer.pacing.limits import window_s
+
+log = logging.getLogger(__name__)
+
+BUSY_TURN_S = 0.05
+PLAN_EVERY_S = 1
+LOOK_SHARE = 20
+"""Counting contacts may take a twentieth of the time."""
+HANG_UP_AGAIN_S = 2.0
+_OF_WANTED = {Wanted.PAUSED: Binding.PAUSED, Wanted.DRAINING: Binding.DRAINING, Wanted.STOPPING: Binding.DRAINING}
+
+
+class CampaignRun:
+    """Launches a campaign's calls while it is wanted, and knows when it is done."""
+
+    def __init__(
+        self,
+        order: WantedRun,
+        parts: Parts,
+        tracker: Tracker,
+        blocked: Callable[[], Binding | None],
+        on_doubt: Callable[[], None],
+    ) -> None:
+        """`blocked` says what keeps the whole engine from calling; `on_doubt` is told of claims perhaps made."""
+        self.campaign, self.wanted = order.campaign, order.wanted
+        self._store, self._telephony, self._clock = parts.store, parts.telephony, parts.clock
+        self._tracker, self._engine_blocked = tracker, blocked
+        self._loop = CampaignLoop(self.campaign, parts, tracker, self._blocked, on_doubt)
+        self._totals: Totals | None = None
+        self._dispositions: Counter[Disposition] = Counter()
+        self._wake = asyncio.Event()
+        self._drained_here = False
+        self._look_again_at = self._hang_up_again_at = 0.0
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it ends with its live calls, whoever is left to call."""
+        return self._blocked() is Binding.DRAINING
+
+    def progress(self) -> Progress | None:
+        """Where the campaign stands; None before the first look at the database."""
+        loop, totals = self._loop, self._totals
+        if totals is None:
+            return None
+        calls = self._tracker.calls_of(self.campaign.id)
+        return Progress(
+            at=self._clock.now(),
+            campaign=self.campaign.name,
+            calls_now=len(calls),
+            unclear=sum(attempt.state is State.UNCLEAR for attempt in calls),
+            max_concurrent=self.campaign.max_concurrent,
+            calls_per_second=loop.calls_per_second(),
+            max_calls_per_second=self.campaign.calls_per_second,
+            launched=loop.launched,
+            wave=totals.wave,
+            contacts=totals.contacts,
+            closed=totals.closed,
+            held=totals.held,
+            due=totals.due,
+            due_now=totals.due_now,
+            never=totals.never,
+            next_call_at=totals.next_call_at,
+            dispositions={one.value: number for one, number in self._dispositions.most_common()},
+            binding=self._binding(totals),
+            refusal=loop.refusal,
+            drained=self.is_draining,
+        )
+
+    async def run(self) -> None:
+        """Returns when everybody who may be called is closed or held, or when it is drained. Raises Fenced."""
+        campaign = self.campaign
+        # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
+        sent = await self._store.sent_lately(campaign.id, window_s(campaign.calls_per_second))
+        self._tracker.channels_made_at[campaign.id].extend([self._clock.monotonic()] * sent)
+        await self._look_at_totals()
+        self._dispositions.update(await self._store.dispositions(campaign.id))
+        while not await self._is_over():
+            launched = 0
+            if self.is_draining or self._somebody_may_be_due():
+                launched = await self._loop.turn()
+            else:
+                self._loop.binding = self._blocked() or Binding.NOTHING_DUE
+            await self._hang_up()
+            if launched == 0 and self._loop.binding is Binding.NOTHING_DUE:
+                await self._until_planned()
+            else:
+                await self._clock.sleep(BUSY_TURN_S)
+
+    def want(self, wanted: Wanted) -> None:
+        """What the operator wants of it now."""
+        if wanted is not self.wanted:
+            log.info("campaign ordered", extra={"event": "campaign.ordered", "campaign": self.campaign.name,
+                                                "wanted": wanted.value})  # fmt: skip
+            self.wanted = wanted
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Its operator here wants it to end, also while nobody can be told."""
+        self._drained_here = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something has changed that may let calls start."""
+        self._wake.set()
+
+    async def plan(self) -> None:
+        """Looks who is due and wakes the launch. A long list takes long to look through, and is then looked at less."""
+        began = self._clock.monotonic()
+        if began >= self._look_again_at:
+            await self._look_at_totals()
+            self._look_again_at = began + LOOK_SHARE * (self._clock.monotonic() - began)
+        self._wake.set()
+
+    def count(self, ended: Ended) -> None:
+        """Counts one of its verdicts."""
+        self._dispositions[ended.disposition] += 1
+
+    # -- its turn ----------------------------------------------------------------------------------------------------
+
+    async def _until_planned(self) -> None:
+        """The planner wakes us each second, an order at once."""
+        self._wake.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), 2 * PLAN_EVERY_S)
+
+    def _somebody_may_be_due(self) -> bool:
+        totals = self._totals
+        return totals is None or (totals.next_call_at is not None and totals.next_call_at <= self._clock.now())
+
+    def _blocked(self) -> Binding | None:
+        if self._drained_here:
+            return Binding.DRAINING
+        return _OF_WANTED.get(self.wanted) or self._engine_blocked()
+
+    async def _is_over(self) -> bool:
+        return (
+            self._may_be_over() and self._tracker.is_settled(self.campaign.id) and await self._is_over_indeed()
+        )  # fmt: skip
+
+    def _may_be_over(self) -> bool:
+        if self.is_draining:
+            return True
+        resolving = self._engine_blocked() is Binding.RECOVERING
+        done = self._totals is not None and self._totals.due == self._totals.never
+        return self.wanted is Wanted.RUNNING and done and not resolving
+
+    async def _is_over_indeed(self) -> bool:
+        """Looks once more: the last verdict may have made somebody due again."""
+        try:
+            await self._look_at_totals()
+        except Fenced:
+            raise
+        except DialerError as error:
+            log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
+            return False
+        return self._may_be_over()
+
+    async def _hang_up(self) -> None:
+        """Ends live calls when the campaign is to stop at once; again and again, because a call may just begin."""
+        if self.wanted is not Wanted.STOPPING or self._clock.monotonic() < self._hang_up_again_at:
+            return
+        self._hang_up_again_at = self._clock.monotonic() + HANG_UP_AGAIN_S
+        for attempt in self._tracker.calls_of(self.campaign.id):
+            if attempt.channel_seen:
+                await self._telephony.hang_up(attempt.id)
+
+    def _binding(self, totals: Totals) -> Binding:
+        binding = self._loop.binding
+        if binding is Binding.NOTHING_DUE and totals.due_now > totals.never and not self._somebody_may_be_due():
+            return Binding.WINDOW_CLOSED
+        return binding
+
+    async def _look_at_totals(self) -> None:
+        self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id)

@@ -1,0 +1,63 @@
+"""Where a campaign stands at a moment, for terminals, programs and those who watch through the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from dialer.pacing.decide import Binding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where the campaign stands at this moment."""
+
+    at: datetime
+    campaign: str
+    calls_now: int
+    unclear: int
+    """Of these, orders that were perhaps sent."""
+    max_concurrent: int
+    calls_per_second: float
+    max_calls_per_second: float
+    launched: int
+    wave: int
+    contacts: int
+    closed: int
+    held: int
+    due: int
+    due_now: int
+    never: int
+    next_call_at: datetime | None
+    dispositions: dict[str, int]
+    binding: Binding
+    refusal: str
+    drained: bool
+    """It was stopped, perhaps with people left to call."""
+
+
+def as_data(progress: Progress) -> dict[str, Any]:
+    """Progress as JSON-able data with the names of the glossary."""
+
+    def value(item: object) -> object:
+        if isinstance(item, datetime):
+            return item.isoformat()
+        return item.value if isinstance(item, Enum) else item
+
+    return {name: value(item) for name, item in asdict(progress).items()}
+
+
+def from_data(data: Mapping[str, Any]) -> Progress:
+    """The progress that `as_data` made this of."""
+    next_call_at = data["next_call_at"]
+    return Progress(
+        **{
+            **data,
+            "at": datetime.fromisoformat(data["at"]),
+            "next_call_at": datetime.fromisoformat(next_call_at) if next_call_at else None,
+            "binding": Binding(data["binding"]),
+        }
+    )

@@ -1,0 +1,121 @@
+"""One engine a node: leases, epochs, and what an engine that was away too long may still write: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dialer.calls.attempt import State
+from dialer.calls.witness import CelPosition
+from dialer.clock import utc_now
+from dialer.errors import Fenced
+from dialer.storage import leases
+from dialer.storage.session import async_engine
+from dialer.storage.store import PostgresStore
+from tests.database.test_claims import make_campaign, numbers
+
+
+@pytest.fixture
+async def stores(database):
+    engine = async_engine(database.settings, pool_size=4)
+    made = [PostgresStore(engine, "node-1", database.settings.spool_dir) for _ in range(2)]
+    # Both are of this process, which lives; another holder's name makes them two.
+    made[1]._holder = "elsewhere kernel ns 1 1"
+    yield made
+    await engine.dispose()
+
+
+def lapse(database):
+    database.run("update engine_lease set lease_until = now() - interval '1 second'")
+
+
+async def test_a_live_lease_is_nobody_elses(database, stores):
+    first, second = stores
+    assert await first.hold_node() == leases.LEASE_S
+    assert await second.hold_node() == 0
+    assert await first.hold_node() == leases.LEASE_S
+    assert database.rows("select epoch from engine_lease") == [(1,)]
+
+
+async def test_a_lapsed_lease_is_taken_and_its_holder_fenced(database, stores):
+    first, second = stores
+    assert await first.hold_node()
+    lapse(database)
+    assert await second.hold_node()
+    assert second.epoch == first.epoch + 1
+    with pytest.raises(Fenced, match="another engine has taken over"):
+        await first.hold_node()
+
+
+async def test_a_lapsed_lease_that_nobody_took_goes_on(database, stores):
+    first, _ = stores
+    assert await first.hold_node()
+    lapse(database)
+    assert await first.hold_node() == leases.LEASE_S
+    assert first.epoch == 1
+
+
+async def test_a_lease_that_was_given_back_is_taken_at_once(database, stores):
+    first, second = stores
+    assert await first.hold_node()
+    await first.close()
+    assert await second.hold_node()
+
+
+@pytest.fixture
+def neighbour() -> Iterator[subprocess.Popen[str]]:
+    """Another process of this machine; its first line is how a lease names it."""
+    command = "import time; from dialer.storage.leases import this_process; print(this_process(), flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, text=True) as child:
+        yield child
+        child.kill()
+
+
+def end(process: subprocess.Popen[str], *, reaped: bool) -> None:
+    process.kill()
+    if reaped:
+        process.wait()
+    else:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+async def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(database, stores, neighbour, reaped):
+    first, second = stores
+    first._holder = neighbour.stdout.readline().strip()
+    assert await first.hold_node()
+    neighbour.send_signal(signal.SIGSTOP)
+    assert await second.hold_node() == 0, "a frozen process may wake up"
+    end(neighbour, reaped=reaped)
+    assert await second.hold_node()
+
+
+async def test_who_lost_the_node_writes_nothing(database, stores):
+    first, second = stores
+    campaign_id = make_campaign(database, "c", numbers(2))
+    revision_id = database.rows("select revision_id from campaign")[0][0]
+    wanted = {"campaign_id": campaign_id, "revision_id": revision_id, "boot": "b", "trunk": "a", "max_concurrent": 9}
+    await first.hold_node()
+    (claim,) = (await first.claim(most=1, **wanted)).claims
+    assert (claim.attempt.epoch, claim.attempt.boot) == (1, "b")
+    lapse(database)
+    await second.hold_node()
+    before = database.rows("select * from attempt")
+    now = utc_now()
+    with pytest.raises(Fenced):
+        await first.save([replace(claim.attempt, state=State.ACCEPTED, accepted_at=now)], [], [])
+    with pytest.raises(Fenced):
+        await first.claim(most=1, **wanted)
+    with pytest.raises(Fenced):
+        await first.store_cel([], CelPosition(inode=1, offset=1))
+    with pytest.raises(Fenced):
+        await first.finish(campaign_id, "t", "finished", "nobody is left")
+    assert database.rows("select * from attempt") == before
+    assert database.rows("select count(*) from cel_position") == [(0,)]
+    assert len((await second.claim(most=2, **wanted)).claims) == 1, "the first one's claim stands"
