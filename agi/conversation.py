@@ -1,26 +1,43 @@
-"""One dialogue under way: says and asks through the phone, and commits what was answered before saying more."""
+"""One dialogue under way: says and asks through the phone, and stores what was answered before saying more.
+
+A dialogue that another worker began is walked again from the top: while tries are remembered nothing is said, each
+question takes the try that is stored, and nothing is stored again. Behind the last of them the dialogue is live.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice
 from dialer.calls.log import event_row
-from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
+from dialer.calls.results import Answer, DialogueEnd, FlowResult, Memory, Try, TryOutcome, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt
 from dialer.clock import Clock
+from dialer.crash_points import reach
 from sounds.catalogue import Sound, apology, sound_of
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Conversation:
     """What the steps of a flow work with. Rows wait here until the next `say`, `ask` or `end`."""
 
-    def __init__(self, *, dialogue: Dialogue, phone: Phone, voice: Voice, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        dialogue: Dialogue,
+        phone: Phone,
+        voice: Voice,
+        store: Store,
+        clock: Clock,
+        memory: Memory | None = None,
+    ) -> None:
         self.dialogue = dialogue
         self.clock = clock
         self.answers = 0
@@ -29,25 +46,33 @@ class Conversation:
         self.hash_may_follow = False
         """The last question ended on its last digit: a # that people press out of habit may still come."""
         self._phone, self._voice, self._store = phone, voice, store
-        self._seq = 0
+        self._resumed = memory is not None
+        self._seq = memory.seq if memory else 0
+        self._stored = {(one.step, one.visit, one.try_no): one for one in memory.tries} if memory else {}
+        self._ahead = set(self._stored)
         self._waiting = Writes()
         self._opening: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Writes `dialogue.started`, beside the first prompt: nobody waits in silence for a commit."""
-        self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
-        self._opening = asyncio.create_task(self._send(self._take()))
+        """Writes `dialogue.started` or `.resumed`, beside the first prompt: nobody waits in silence for a commit."""
+        if self._resumed:
+            self._event("dialogue.resumed", {"revision": self.dialogue.revision_id, "tries": len(self._stored)})
+        else:
+            self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
+        self._opening = asyncio.create_task(self._store.save(self._take()))
         # One turn of the loop puts it into the queue, before anything that follows.
         await asyncio.sleep(0)
 
     async def say(self, prompt: Prompt) -> None:
         """Plays a prompt to its end; keys pressed meanwhile are not read."""
-        await self.flush()
+        if self._ahead:
+            return
+        await self._flush()
         await self._with_sound(self._sound(prompt), self._phone.play)
 
     async def ask(self, prompt: Prompt, max_digits: int, timeout_s: float) -> Pressed:
         """Plays a prompt until a key is pressed, and reads the keys."""
-        await self.flush()
+        await self._flush()
         return await self._with_sound(self._sound(prompt), lambda name: self._phone.ask(name, max_digits, timeout_s))
 
     def prepare(self, step_name: str) -> None:
@@ -62,15 +87,30 @@ class Conversation:
         """Says that something went wrong: a person who picked up never hears silence."""
         await self._with_sound(apology(self.dialogue.language), self._phone.play)
 
-    def tried(self, step: str, visit: int, try_no: int, keys: str, outcome: TryOutcome) -> None:
-        """Notes one try at a question."""
-        self.any_key_accepted |= outcome is TryOutcome.ACCEPTED
-        self._waiting.tries.append(Try(attempt_id=self.dialogue.attempt_id, step=step, visit=visit, try_no=try_no,
-                                       keys=keys, outcome=outcome, at=self.clock.now()))  # fmt: skip
+    def recall(self, step: str, visit: int, try_no: int) -> Try | None:
+        """The try that is stored, if this dialogue has come so far before."""
+        known = self._stored.get((step, visit, try_no))
+        if known is not None:
+            self._ahead.discard((step, visit, try_no))
+        elif self._ahead:
+            # What is stored lies on another path than this flow takes. Better ask again than be silent for ever.
+            log.error("memory_does_not_fit", extra={"attempt": str(self.dialogue.attempt_id), "step": step})
+            self._ahead.clear()
+        return known
 
-    def answered(self, step: str, visit: int, keys: str, value: str) -> None:
-        """Notes an answer; it is committed before the person hears anything more."""
+    def tried(self, step: str, visit: int, try_no: int, keys: str, outcome: TryOutcome) -> None:
+        """Notes one try at a question, unless it is stored."""
+        self.any_key_accepted |= outcome is TryOutcome.ACCEPTED
+        if (step, visit, try_no) not in self._stored:
+            reach("heard")
+            self._waiting.tries.append(Try(attempt_id=self.dialogue.attempt_id, step=step, visit=visit, try_no=try_no,
+                                           keys=keys, outcome=outcome, at=self.clock.now()))  # fmt: skip
+
+    def answered(self, step: str, visit: int, try_no: int, keys: str, value: str) -> None:
+        """Notes an answer, unless its try is stored; it is safe before the person hears anything more."""
         self.answers += 1
+        if (step, visit, try_no) in self._stored:
+            return
         revision = self.dialogue.revision_id
         self._waiting.answers.append(Answer(attempt_id=self.dialogue.attempt_id, step=step, visit=visit,
                                             revision_id=revision, keys=keys, value=value,
@@ -79,42 +119,26 @@ class Conversation:
                     {"step": step, "visit": visit, "keys": keys, "value": value, "revision": revision})  # fmt: skip
 
     async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
-        """Commits the one result, with whatever still waits.
-
-        What cannot be committed goes to the store's keeping; the error is raised all the same (DialerError).
-        """
+        """Stores the one result, with whatever still waits. Raises DialerError when nothing takes it."""
         end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
                           at=self.clock.now(), detail=detail)  # fmt: skip
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
         try:
+            await self._store.save(self._take())
+        finally:
             if self._opening is not None:
-                # When it failed its rows wait again, and go with the result.
                 await asyncio.gather(self._opening, return_exceptions=True)
-            await self.flush()
-        except BaseException:
-            self._store.keep(self._take())
-            raise
         return end
 
-    async def flush(self) -> None:
-        """Commits what waits."""
+    async def _flush(self) -> None:
         if self._waiting:
-            await self._send(self._take())
+            await self._store.save(self._take())
+            reach("stored")
 
     def _take(self) -> Writes:
         writes, self._waiting = self._waiting, Writes()
         return writes
-
-    async def _send(self, writes: Writes) -> None:
-        """Commits rows; when that fails they wait again, and are sent with the next."""
-        try:
-            await self._store.save(writes)
-        except BaseException:
-            # Cancelled or failed, the rows may or may not be stored: sending them again changes nothing.
-            writes.extend(self._waiting)
-            self._waiting = writes
-            raise
 
     def _event(self, type: str, payload: dict[str, Any]) -> None:
         self._seq += 1

@@ -11,7 +11,7 @@ from agi.conversation import Conversation
 from agi.ports import CallerHungUp, Dialogue, Phone, PhoneBroken, SoundMissing, Store, Voice
 from agi.steps import ask, goto, hangup, menu, say
 from agi.steps.outcome import Ends, LeftOpen, Outcome
-from dialer.calls.results import DialogueEnd, FlowResult
+from dialer.calls.results import DialogueEnd, FlowResult, Memory
 from dialer.campaign import flow
 from dialer.campaign.model import Step
 from dialer.clock import Clock
@@ -38,9 +38,18 @@ class TooManyVisits(Exception):
 class Interpreter:
     """One dialogue: `run` it once."""
 
-    def __init__(self, *, dialogue: Dialogue, phone: Phone, voice: Voice, store: Store, clock: Clock) -> None:
-        self._dialogue, self._phone, self._clock = dialogue, phone, clock
-        self._talk = Conversation(dialogue=dialogue, phone=phone, voice=voice, store=store, clock=clock)
+    def __init__(
+        self,
+        *,
+        dialogue: Dialogue,
+        phone: Phone,
+        voice: Voice,
+        store: Store,
+        clock: Clock,
+        memory: Memory | None = None,
+    ) -> None:
+        self._dialogue, self._phone, self._clock, self._memory = dialogue, phone, clock, memory
+        self._talk = Conversation(dialogue=dialogue, phone=phone, voice=voice, store=store, clock=clock, memory=memory)
         self._step: str | None = None
         self.speechless = False
         """We failed, and could not even say so: somebody else must."""
@@ -48,7 +57,7 @@ class Interpreter:
     async def run(self) -> DialogueEnd:
         """Speaks with the person and stores how it ended.
 
-        Raises DialerError when the result could not be stored; it is then in the store's keeping.
+        Raises DialerError when neither PostgreSQL nor the disk takes the result.
         """
         try:
             result, detail = await self._speak()
@@ -60,12 +69,12 @@ class Interpreter:
 
     async def _speak(self) -> tuple[FlowResult, str | None]:
         """The result of the dialogue, and its detail."""
-        started = self._clock.monotonic()
+        started, limit_s = self._clock.monotonic(), self._time_left_s()
         detail = None
         try:
-            result = await self._walk()
+            result = await self._walk(limit_s)
         except CallerHungUp as gone:
-            at_limit = self._clock.monotonic() - started >= self._dialogue.longest_call_s
+            at_limit = self._clock.monotonic() - started >= limit_s
             result, detail = FlowResult.HUNG_UP, "longest_call" if at_limit else str(gone) or None
         except Exception as error:
             result, detail = FlowResult.ERROR, await self._fail(error)
@@ -73,8 +82,15 @@ class Interpreter:
             result = FlowResult.COMPLETED
         return result, detail
 
-    async def _walk(self) -> FlowResult:
-        await self._phone.limit(self._dialogue.longest_call_s)
+    def _time_left_s(self) -> int:
+        """Of the longest call, also when another worker has used up some of it; 0 would mean no limit at all."""
+        if self._memory is None:
+            return self._dialogue.longest_call_s
+        used_s = max(0.0, (self._clock.now() - self._memory.started_at).total_seconds())
+        return max(1, self._dialogue.longest_call_s - int(used_s))
+
+    async def _walk(self, limit_s: int) -> FlowResult:
+        await self._phone.limit(limit_s)
         await self._talk.begin()
         campaign = self._dialogue.campaign
         visits: Counter[str] = Counter()
@@ -109,4 +125,5 @@ class Interpreter:
             self.speechless = True
             log.warning("apology_failed",
                         extra={"attempt": str(self._dialogue.attempt_id), "reason": repr(second)})  # fmt: skip
-        return f"{type(error).__name__}: {error}"[:500]
+        # PostgreSQL has no text with NUL in it.
+        return f"{type(error).__name__}: {error}".replace("\0", "")[:500]

@@ -93,12 +93,11 @@ class Voice(Protocol):
 
 
 class Store(Protocol):
-    """Where results go."""
+    """Where the rows of one dialogue go."""
 
     async def save(self, writes: Writes) -> None:
-        """Returns once the rows are committed; the same rows again change nothing. Raises DialerError."""
-        ...
+        """Takes the rows at once, and returns when they are safe.
 
-    def keep(self, writes: Writes) -> None:
-        """Takes over rows of a dialogue that is over and could not save them: they are saved as soon as that works."""
+        Raises DialerError when neither PostgreSQL nor the disk takes them; they are tried again all the same.
+        """
         ...

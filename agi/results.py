@@ -1,26 +1,28 @@
-"""The workers' side of the database: dialogues are loaded and results written in groups, one statement a table.
+"""The workers' side of the database: dialogues are loaded and rows written in groups, one statement a table.
 
 A worker never writes an attempt's state: that is the engine's.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, RowMapping, any_, bindparam, exists, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import Uuid
 
 from agi.batch import Batcher
-from agi.leftovers import Leftovers
 from agi.ports import Dialogue
+from agi.shipping import RowsRefused
 from dialer.calls.attempt import State
-from dialer.calls.results import Writes
+from dialer.calls.results import FlowResult, Memory, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Campaign
 from dialer.settings import Settings
@@ -30,79 +32,114 @@ from dialer.storage.session import explain
 T = TypeVar("T")
 
 MAX_GROUP = 200
-LOAD_PAUSE_S, SAVE_PAUSE_S = 0.02, 0.08
-"""Nobody hears so short a wait. At 100 calls a second the second figure, doubled from 40 ms, saves a fifth of a
-worker's CPU; doubling the first saves little and delays the first word."""
+LOAD_PAUSE_S = 0.02
+"""Nobody hears so short a wait; doubled it would save little and delay the first word."""
 TIMEOUT_S = 5.0
 """A person waits in silence meanwhile."""
-CLOSE_S = 7.0
-"""For rows that wait to be stored when the worker stops; its parent allows 10 s after the dialogues (agi.supervise)."""
 
 
 class NoDialogue(Exception):
-    """There is nothing to talk about: no such attempt, or it ended, or it had its dialogue; the message says which."""
+    """There is nothing to talk about: no such attempt, or it ended; the message says which."""
+
+
+class DialogueOver(Exception):
+    """It has its result already."""
+
+    def __init__(self, result: FlowResult) -> None:
+        super().__init__(result.value)
+        self.said_all = result not in (FlowResult.HUNG_UP, FlowResult.ERROR)
+        """The flow came to its end. Otherwise a worker died before it could say sorry, or had lost its connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What to say, and what is stored of it."""
+
+    dialogue: Dialogue
+    memory: Memory | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Revision:
+    campaign: Campaign
+    base_dir: Path
+    document: str
 
 
 class ResultStore:
-    """Loads dialogues and saves what comes of them (agi.ports.Store)."""
+    """Loads dialogues and writes what comes of them."""
 
     def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
-        self._campaigns: dict[int, tuple[Campaign, Path]] = {}
-        self._loads: Batcher[UUID, Dialogue | NoDialogue] = Batcher(
+        self._campaigns: dict[int, _Revision] = {}
+        self._loads: Batcher[tuple[UUID, bool], Loaded | NoDialogue | DialogueOver] = Batcher(
             self._load, most=MAX_GROUP, pause_s=LOAD_PAUSE_S, timeout_s=TIMEOUT_S
         )
-        self._saves: Batcher[Writes, None] = Batcher(
-            self._save, most=MAX_GROUP, pause_s=SAVE_PAUSE_S, timeout_s=TIMEOUT_S
-        )
-        self._leftovers = Leftovers(self.save)
 
-    async def load(self, attempt_id: UUID) -> Dialogue:
-        """What to say in this attempt's call. Raises NoDialogue, DatabaseAway, DialerError."""
-        found = await self._loads.do(attempt_id)
-        if isinstance(found, NoDialogue):
+    async def load(self, attempt_id: UUID, again: bool = False) -> Loaded:
+        """What to say in this attempt's call; `again` when its worker is known to have died.
+
+        Raises NoDialogue, DialogueOver, DatabaseAway, DialerError.
+        """
+        found = await self._loads.do((attempt_id, again))
+        if isinstance(found, Exception):
             raise found
         return found
 
-    async def save(self, writes: Writes) -> None:
-        """Returns when the rows are committed; rows that already stand change nothing. Raises DialerError."""
-        await self._saves.do(writes)
+    def learn(self, revision_id: int, document: str, base_dir: Path) -> Campaign:
+        """The campaign of a revision, read from its JSON text if it is not known yet."""
+        known = self._campaigns.get(revision_id)
+        if known is None:
+            campaign = Campaign.model_validate(json.loads(document))
+            known = self._campaigns[revision_id] = _Revision(campaign=campaign, base_dir=base_dir, document=document)
+        return known.campaign
 
-    def keep(self, writes: Writes) -> None:
-        """Saves rows in the background, again and again until they are stored."""
-        self._leftovers.keep(writes)
+    def document(self, revision_id: int) -> str:
+        """The JSON text of a revision that a dialogue was loaded of."""
+        return self._campaigns[revision_id].document
+
+    async def write(self, group: Sequence[Writes]) -> None:
+        """Commits rows; those that stand already change nothing. Raises RowsRefused, DatabaseAway, DialerError."""
+        await self._with_connection(lambda connection: dialogues.write(connection, group))
 
     async def close(self) -> None:
-        """Waits for what is not stored yet, some seconds at most, and closes the connections."""
-        await self._leftovers.close(CLOSE_S)
-        await self._saves.close(1.0)
+        """Closes the connections, when what is under way is done, a second at most."""
         await self._loads.close(1.0)
         await self._engine.dispose()
 
     # -- loading --
 
-    async def _load(self, attempt_ids: Sequence[UUID]) -> list[Dialogue | NoDialogue]:
-        rows = await self._with_connection(lambda connection: self._fetch(connection, attempt_ids))
+    async def _load(self, wanted: Sequence[tuple[UUID, bool]]) -> list[Loaded | NoDialogue | DialogueOver]:
+        again = {attempt_id for attempt_id, is_again in wanted if is_again}
+        rows, memories = await self._with_connection(
+            lambda connection: self._fetch(connection, [attempt_id for attempt_id, _ in wanted], again)
+        )
         by_id = {row["id"]: row for row in rows}
-        return [self._dialogue(by_id.get(attempt_id)) for attempt_id in attempt_ids]
+        return [self._loaded(by_id.get(attempt_id), memories.get(attempt_id)) for attempt_id, _ in wanted]
 
-    async def _fetch(self, connection: AsyncConnection, attempt_ids: Sequence[UUID]) -> Sequence[RowMapping]:
+    async def _fetch(
+        self, connection: AsyncConnection, attempt_ids: Sequence[UUID], again: set[UUID]
+    ) -> tuple[Sequence[RowMapping], dict[UUID, Memory]]:
         rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
         new = {row["revision_id"] for row in rows} - self._campaigns.keys()
         if new:
             for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
-                campaign = Campaign.model_validate(revision.document)
-                self._campaigns[revision.id] = (campaign, Path(revision.base_dir))
-        return rows
+                self.learn(revision.id, json.dumps(revision.document), Path(revision.base_dir))
+        begun = [row["id"] for row in rows if row["had_tries"] or row["id"] in again]
+        return rows, await dialogues.memories(connection, begun) if begun else {}
 
-    def _dialogue(self, row: RowMapping | None) -> Dialogue | NoDialogue:
+    def _loaded(self, row: RowMapping | None, memory: Memory | None) -> Loaded | NoDialogue | DialogueOver:
         if row is None:
             return NoDialogue("unknown_attempt")
         if row["state"] == State.ENDED.value:
             return NoDialogue("attempt_ended")
-        if row["had_result"] or row["had_tries"]:
-            return NoDialogue("had_its_dialogue")
-        campaign, base_dir = self._campaigns[row["revision_id"]]
+        if row["result"] is not None:
+            return DialogueOver(FlowResult(row["result"]))
+        return Loaded(dialogue=self._dialogue(row), memory=memory)
+
+    def _dialogue(self, row: RowMapping) -> Dialogue:
+        revision = self._campaigns[row["revision_id"]]
+        campaign = revision.campaign
         trunk = self._settings.trunk(row["trunk"])
         node = next((node for node in self._settings.nodes if node.name == row["node"]), None)
         longest_call_s = campaign.capacity.longest_call
@@ -111,19 +148,13 @@ class ResultStore:
             tenant_id=campaign.tenant,
             revision_id=row["revision_id"],
             campaign=campaign,
-            base_dir=base_dir,
+            base_dir=revision.base_dir,
             language=flow.language_for(campaign, row["language"]),
             codec=trunk.codec if trunk else self._settings.trunks[0].codec,
             # AUTOHANGUP replaces the dialplan's own TIMEOUT(absolute), so the node's limit must not be lost here.
             longest_call_s=min(longest_call_s, node.longest_call_s) if node else longest_call_s,
             fields={key: str(value) for key, value in row["fields"].items() if value is not None},
         )
-
-    # -- saving --
-
-    async def _save(self, group: Sequence[Writes]) -> list[None]:
-        await self._with_connection(lambda connection: dialogues.write(connection, group))
-        return [None] * len(group)
 
     async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """One transaction; a second one when the connection had died since its last use (PostgreSQL restarted).
@@ -137,6 +168,8 @@ class ResultStore:
                 if not error.connection_invalidated:
                     raise
                 return await self._transaction(work)
+        except (IntegrityError, DataError) as error:
+            raise RowsRefused(str(explain(error))) from error
         except DBAPIError as error:
             raise explain(error) from error
 
@@ -151,10 +184,11 @@ _IDS = any_(bindparam("ids", type_=ARRAY(Uuid)))
 _DIALOGUES = (
     select(
         _A.id, _A.state, _A.revision_id, _A.trunk, _A.node, _C.language, _C.fields,
-        exists().where(tables.flow_result.c.attempt_id == _A.id).label("had_result"),
+        tables.flow_result.c.result,
         exists().where(tables.answer_try.c.attempt_id == _A.id).label("had_tries"),
     )
     .join_from(tables.attempt, tables.contact, _A.contact_id == _C.id)
+    .outerjoin(tables.flow_result, tables.flow_result.c.attempt_id == _A.id)
     .where(_A.id == _IDS)
 )  # fmt: skip
 

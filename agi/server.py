@@ -12,12 +12,14 @@ from uuid import UUID
 
 from agi.handshake import identity
 from agi.interpreter import Interpreter
-from agi.ports import CallerHungUp, Dialogue, PhoneBroken, SoundMissing, Voice
-from agi.results import NoDialogue, ResultStore
+from agi.ports import CallerHungUp, PhoneBroken, SoundMissing, Voice
+from agi.records import LedElsewhere, Opened, Records
+from agi.results import DialogueOver, NoDialogue
 from agi.session import HEADER_LIMIT, Session, read_headers
 from agi.voice import LIMIT_S, SpeechVoice
 from dialer import names, tokens
 from dialer.clock import Clock
+from dialer.crash_points import reach
 from dialer.errors import DialerError
 from dialer.log import Sparse
 from dialer.settings import Settings
@@ -34,8 +36,8 @@ SPEECH_THREADS = 4
 class AgiServer:
     """Serves one listening socket until `stop`."""
 
-    def __init__(self, *, settings: Settings, store: ResultStore, clock: Clock) -> None:
-        self._settings, self._store, self._clock = settings, store, clock
+    def __init__(self, *, settings: Settings, records: Records, clock: Clock) -> None:
+        self._settings, self._records, self._clock = settings, records, clock
         self._key = settings.mac_key()
         self._identity = json.dumps(identity(settings)).encode() + b"\n"
         self._threads = ThreadPoolExecutor(SPEECH_THREADS, thread_name_prefix="speech")
@@ -59,7 +61,7 @@ class AgiServer:
             await asyncio.wait(self._tasks, timeout=drain_s)
         self.hurry()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._store.close()
+        await self._records.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def hurry(self) -> None:
@@ -121,13 +123,22 @@ class AgiServer:
         else:
             self._talking.add(attempt_id)
             try:
-                await self._talk(attempt_id, Session(reader, writer))
+                await self._talk(attempt_id, headers.get("agi_arg_2", "1") != "1", Session(reader, writer))
             finally:
                 self._talking.discard(attempt_id)
 
-    async def _talk(self, attempt_id: UUID, session: Session) -> None:
+    async def _talk(self, attempt_id: UUID, again: bool, session: Session) -> None:
+        """`again`: the dialplan asks for this call once more, because nobody has told it that all is said."""
         try:
-            dialogue = await self._store.load(attempt_id)
+            opened = await self._records.open(attempt_id, again)
+        except LedElsewhere:
+            # It will ask again, when that worker may have let go.
+            self.strangers.note("connection_dropped", "led_elsewhere")
+            return
+        except DialogueOver as over:
+            self.strangers.note("nothing_to_say", "had_its_dialogue")
+            await (self._done if over.said_all else self._apologise)(session)
+            return
         except NoDialogue as error:
             # The token is ours and so is the channel: a person has picked up, whatever we think of the attempt.
             self.strangers.note("nothing_to_say", str(error))
@@ -138,15 +149,24 @@ class AgiServer:
                       exc_info=None if isinstance(error, DialerError) else error)  # fmt: skip
             await self._apologise(session)
             return
-        # However long Asterisk hangs, the dialogue ends: the call itself cannot be longer.
-        async with asyncio.timeout(dialogue.longest_call_s + 30):
-            await self._interpret(dialogue, session)
+        try:
+            # However long Asterisk hangs, the dialogue ends: the call itself cannot be longer.
+            async with asyncio.timeout(opened.dialogue.longest_call_s + 30):
+                await self._interpret(opened, session)
+        finally:
+            opened.record.close()
 
-    async def _interpret(self, dialogue: Dialogue, session: Session) -> None:
-        interpreter = Interpreter(dialogue=dialogue, phone=session, voice=self._voice(dialogue.codec),
-                                  store=self._store, clock=self._clock)  # fmt: skip
+    async def _interpret(self, opened: Opened, session: Session) -> None:
+        dialogue = opened.dialogue
+        if opened.memory is not None:
+            log.warning("dialogue_resumed",
+                        extra={"attempt": str(dialogue.attempt_id), "tries": len(opened.memory.tries)})  # fmt: skip
+        voice = self._voice(dialogue.codec)
+        interpreter = Interpreter(dialogue=dialogue, memory=opened.memory, phone=session, voice=voice,
+                                  store=opened.record, clock=self._clock)  # fmt: skip
         try:
             await interpreter.run()
+            reach("ending")
         except DialerError as error:
             log.error("result_not_stored_yet",
                       extra={"attempt": str(dialogue.attempt_id), "reason": str(error)})  # fmt: skip

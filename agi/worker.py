@@ -14,6 +14,7 @@ import socket
 import sys
 from pathlib import Path
 
+from agi.records import Records
 from agi.results import ResultStore
 from agi.server import AgiServer
 from dialer import log as json_log
@@ -41,8 +42,8 @@ def main(arguments: list[str]) -> None:
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:
     settings, clock = settings_file.load(settings_path), SystemClock()
-    store = ResultStore(async_engine(settings), settings)
-    server = AgiServer(settings=settings, store=store, clock=clock)
+    records = Records(store=ResultStore(async_engine(settings), settings), settings=settings, clock=clock)
+    server = AgiServer(settings=settings, records=records, clock=clock)
     told, hurry = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
@@ -52,8 +53,11 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
     # Ctrl-C goes to every process of the terminal; the parent decides what it means.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     await server.start(listener)
-    beating = asyncio.create_task(_beat(heartbeat, told))
-    tidying = asyncio.create_task(_tidy(settings.prompts_dir, clock))
+    background = [
+        asyncio.create_task(_beat(heartbeat, told)),
+        asyncio.create_task(_tidy(settings.prompts_dir, records, clock)),
+        asyncio.create_task(records.bring_home_orphans()),
+    ]
     # One turn of the loop sends the first beat: from now on silence is noticed.
     await asyncio.sleep(0)
     log.info("worker_ready")
@@ -65,8 +69,8 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
         server.hurry()
     await stopping
     hurrying.cancel()
-    beating.cancel()
-    tidying.cancel()
+    for task in background:
+        task.cancel()
     log.info("worker_stopped")
 
 
@@ -84,15 +88,16 @@ async def _beat(heartbeat: int, told: asyncio.Event) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-async def _tidy(prompts_dir: Path, clock: Clock) -> None:
-    """What was said to a person, by name perhaps, does not stay for ever."""
+async def _tidy(prompts_dir: Path, records: Records, clock: Clock) -> None:
+    """What was said to a person, by name perhaps, does not stay for ever, nor what the person said."""
     while True:
         try:
             removed = await asyncio.to_thread(forget_personal, prompts_dir, clock.now())
+            archives = await asyncio.to_thread(records.tidy)
         except OSError as error:
-            log.warning("personal_sounds_stay", extra={"reason": str(error)})
+            log.warning("old_files_stay", extra={"reason": str(error)})
         else:
-            log.info("personal_sounds_removed", extra={"files": removed})
+            log.info("old_files_removed", extra={"personal_sounds": removed, "archives": archives})
         await clock.sleep(TIDY_EVERY_S)
 
 

@@ -15,6 +15,6 @@ async def run(name: str, step: Step, visit: int, talk: Conversation) -> Outcome:
     given = await question.put(name, step, step.ask, visit, talk)
     if given is None:
         return GoTo(step=step.otherwise) if step.otherwise else LeftOpen()
-    talk.answered(name, visit, given.keys, given.value)
+    talk.answered(name, visit, given.try_no, given.keys, given.value)
     talk.completed |= step.complete
     return GoTo(step=flow.successor(talk.dialogue.campaign, name, given.value))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agi.conversation import Conversation
 from agi.ports import EndedBy, Pressed
-from dialer.calls.results import TryOutcome
+from dialer.calls.results import Try, TryOutcome
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt, Step
 
@@ -23,17 +23,20 @@ class Given:
 
     keys: str
     value: str
+    try_no: int = 1
 
 
 async def put(name: str, step: Step, prompt: Prompt, visit: int, talk: Conversation) -> Given | None:
     """Asks until keys are accepted; None when the tries ran out. Every try is noted."""
     tries = step.tries or DEFAULT_TRIES
     for try_no in range(1, tries + 1):
-        pressed = await _listen(step, prompt, talk)
+        known = talk.recall(name, visit, try_no)
+        pressed = await _listen(step, prompt, talk) if known is None else _pressed_before(step, known)
+        talk.hash_may_follow = pressed.ended_by is EndedBy.FULL
         outcome, given = judge(step, pressed)
         talk.tried(name, visit, try_no, _as_pressed(pressed), outcome)
         if given is not None:
-            return given
+            return replace(given, try_no=try_no)
         correction = step.on_silence if outcome is TryOutcome.SILENCE else step.on_wrong
         if correction is not None and try_no < tries:
             await talk.say(correction)
@@ -54,8 +57,16 @@ async def _listen(step: Step, prompt: Prompt, talk: Conversation) -> Pressed:
     if late:
         # It ended the answer before, so it is no try at this question, which the person has not heard yet.
         pressed = await talk.ask(prompt, most, timeout_s)
-    talk.hash_may_follow = pressed.ended_by is EndedBy.FULL
     return pressed
+
+
+def _pressed_before(step: Step, known: Try) -> Pressed:
+    """The keys of a stored try, as they were heard."""
+    digits = known.keys.removesuffix("#")
+    if digits != known.keys:
+        return Pressed(digits=digits, ended_by=EndedBy.HASH)
+    _, most = flow.digit_counts(step)
+    return Pressed(digits=digits, ended_by=EndedBy.FULL if len(digits) >= most else EndedBy.TIMEOUT)
 
 
 def _as_pressed(pressed: Pressed) -> str:

@@ -98,3 +98,14 @@ class Writes:
         self.answers += other.answers
         self.ends += other.ends
         self.events += other.events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What is stored of a dialogue whose worker died: it goes on behind the last of the tries."""
+
+    tries: tuple[Try, ...]
+    """Those accepted have their answer stored with them."""
+    seq: int
+    """Of the dialogue's last event."""
+    started_at: datetime

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dialer.calls.results import Answer, DialogueEnd, Try, Writes
+from dialer.calls.results import Answer, DialogueEnd, Memory, Try, TryOutcome, Writes
 from dialer.storage import tables
 from dialer.storage.bulk import insert_rows
 
@@ -21,6 +23,36 @@ async def write(connection: AsyncConnection, group: Sequence[Writes]) -> None:
     await insert_rows(connection, tables.answer, [_answer_row(item) for writes in group for item in writes.answers])
     await insert_rows(connection, tables.flow_result, [_end_row(item) for writes in group for item in writes.ends])
     await insert_rows(connection, tables.event, [item for writes in group for item in writes.events])
+
+
+async def memories(connection: AsyncConnection, attempt_ids: Sequence[UUID]) -> dict[UUID, Memory]:
+    """What is stored of dialogues that have begun; those of which nothing is are left out.
+
+    It reads all events since the oldest of the calls: for the few dialogues whose worker died.
+    """
+    tries: dict[UUID, list[Try]] = {}
+    for row in await connection.execute(_TRIES, {"ids": list(attempt_ids)}):
+        tries.setdefault(row.attempt_id, []).append(
+            Try(attempt_id=row.attempt_id, step=row.step, visit=row.visit, try_no=row.try_no, keys=row.keys,
+                outcome=TryOutcome(row.outcome), at=row.at)
+        )  # fmt: skip
+    begun = (await connection.execute(_BEGUN, {"ids": list(attempt_ids), "names": [str(i) for i in attempt_ids]})).all()
+    return {row.id: Memory(tries=tuple(tries.get(row.id, ())), seq=row.seq, started_at=row.started_at) for row in begun}
+
+
+_TRIES = text(
+    "select attempt_id, step, visit, try_no, keys, outcome, at from answer_try where attempt_id = any(:ids) order by at"
+)
+# Clocks of hosts differ: an event may be dated before its attempt.
+_BEGUN = text(
+    """
+    select attempt.id, max(event.seq) as seq, min(event.occurred_at) as started_at
+    from attempt join event on event.subject_type = 'dialogue' and event.subject_id = attempt.id::text
+    where attempt.id = any(:ids) and event.subject_id = any(:names)
+      and event.occurred_at >= (select min(submitting_at) from attempt where id = any(:ids)) - interval '1 hour'
+    group by attempt.id
+    """
+)
 
 
 def _try_row(item: Try) -> dict[str, Any]:

@@ -13,18 +13,18 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agi import leftovers, results
 from agi.handshake import Listener, check
+from agi.records import Records
 from agi.results import NoDialogue, ResultStore
 from agi.server import AgiServer
 from dialer import __version__, tokens
 from dialer.calls.results import Answer, DialogueEnd, FlowResult, Writes
 from dialer.campaign.model import Campaign
 from dialer.clock import SystemClock, utc_now
-from dialer.errors import DatabaseAway, DialerError
+from dialer.errors import DatabaseAway
 from dialer.storage import tables
 from dialer.storage.session import async_engine
 from sounds.build import build
@@ -90,6 +90,7 @@ class Worker:
     """A worker in this process, on a port of its own."""
 
     server: AgiServer
+    records: Records
     store: ResultStore
     engine: AsyncEngine
     port: int
@@ -103,14 +104,17 @@ async def running(database: Database) -> AsyncIterator[Worker]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     settings = database.settings.model_copy(update={"agi": database.settings.agi.model_copy(update={"port": port})})
-    engine = async_engine(settings)
+    engine, clock = async_engine(settings), SystemClock()
     store = ResultStore(engine, settings)
-    server = AgiServer(settings=settings, store=store, clock=SystemClock())
+    held = Records(store=store, settings=settings, clock=clock)
+    server = AgiServer(settings=settings, records=held, clock=clock)
     await server.start(listener)
+    orphans = asyncio.create_task(held.bring_home_orphans())
     try:
-        yield Worker(server=server, store=store, engine=engine, port=port)
+        yield Worker(server=server, records=held, store=store, engine=engine, port=port)
     finally:
         await server.stop(drain_s=5)
+        orphans.cancel()
 
 
 @pytest.fixture
@@ -212,6 +216,7 @@ async def test_who_has_no_business_here_hears_nothing_but_a_person_an_apology(
         assert [sound.parent.name for sound in call.heard] == (["en"] if reason in people else []), reason
         assert call.variables == ({"DIALER_DONE": "1"} if reason in people else {}), reason
     assert database.rows("select attempt_id from flow_result") == [(talked,)]
+    assert not list(database.settings.spool_dir.iterdir())
 
 
 async def test_one_call_has_one_dialogue_also_when_asked_for_twice_at_once(database: Database, worker: Worker) -> None:
@@ -230,20 +235,9 @@ async def test_the_same_rows_again_change_nothing(database: Database, worker: Wo
     attempt_id = add_attempt(database)
     answer = Answer(attempt_id=attempt_id, step="fever", visit=1, revision_id=1, keys="1", value="yes", at=AT)
     for _ in range(2):
-        await worker.store.save(Writes(answers=[answer]))
-        await worker.store.save(_end(attempt_id))
+        await worker.store.write([Writes(answers=[answer]), _end(attempt_id)])
     assert database.rows("select count(*) from answer") == [(1,)]
     assert database.rows("select count(*) from flow_result") == [(1,)]
-
-
-async def test_one_bad_row_fails_alone(database: Database, worker: Worker) -> None:
-    good = [add_attempt(database, number=number) for number in range(5)]
-    outcomes = await asyncio.gather(
-        *(worker.store.save(_end(attempt_id)) for attempt_id in [*good[:2], uuid4(), *good[2:]]),
-        return_exceptions=True,
-    )
-    assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [DialerError] + [type(None)] * 3
-    assert database.rows("select count(*) from flow_result") == [(5,)]
 
 
 async def test_a_connection_that_died_unnoticed_costs_nothing(database: Database, worker: Worker) -> None:
@@ -258,7 +252,7 @@ async def test_a_connection_that_died_unnoticed_costs_nothing(database: Database
     cut()
     await worker.store.load(attempt_id)
     cut()
-    await worker.store.save(_end(attempt_id))
+    await worker.store.write([_end(attempt_id)])
     assert database.rows("select count(*) from flow_result") == [(1,)]
 
 
@@ -273,46 +267,11 @@ async def test_without_a_database_the_person_hears_sorry(database: Database, wor
             await lost.store.load(attempt_id)
 
 
-async def test_a_database_that_stalls_costs_the_dialogue_but_no_answer(
-    database: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempt_id = add_attempt(database)
-    monkeypatch.setattr(worker.store._saves, "_timeout_s", 0.1)
-    locked = database.engine.connect()
-
-    def stall(command: str) -> None:
-        if command.startswith("GET DATA"):
-            locked.execute(text("lock table answer in access exclusive mode"))
-
-    call = await FakeAsterisk(worker.port, "on 1 on", before_reply=stall).run(request(attempt_id, KEY))
-    assert [sound.parent.name for sound in call.heard] == ["pl"] * 3, "the third is the apology"
-    assert call.variables == {"DIALER_DONE": "1"}
-    locked.close()
-    await worker.store.close()
-    assert database.rows("select value from answer") == [("yes",)]
-    assert database.rows("select result, answers from flow_result") == [("error", 1)]
-    assert database.rows("select seq from event where subject_id = :id order by seq", id=str(attempt_id)) == [
-        (1,), (2,), (3,),
-    ]  # fmt: skip
-
-
-async def test_memory_for_what_cannot_be_stored_is_bounded_and_the_loss_is_loud(
-    database: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(leftovers, "MAX_ROWS", 2)
-    monkeypatch.setattr(results, "CLOSE_S", 0.1)
-    for _ in range(3):
-        worker.store.keep(_end(uuid4()))
-    await worker.store.close()
-    lost = [vars(record) for record in caplog.records if record.getMessage() == "answers_lost"]
-    assert [(line["rows"], line["why"], line["levelname"]) for line in lost] == [
-        (1, "too_many", "CRITICAL"), (2, "stopped", "CRITICAL"),
-    ]  # fmt: skip
-
-
 async def test_loading_says_what_to_talk_about(database: Database, worker: Worker) -> None:
     attempt_id = add_attempt(database)
-    dialogue = await worker.store.load(attempt_id)
+    loaded = await worker.store.load(attempt_id)
+    dialogue = loaded.dialogue
+    assert loaded.memory is None
     assert (dialogue.language, dialogue.codec, dialogue.longest_call_s) == ("pl", "alaw", 120)
     assert (dialogue.tenant_id, dialogue.fields) == ("north", {"first_name": "Łucja"})
     assert list(dialogue.campaign.flow) == ["welcome", "fever", "days", "bye"], "the order of the file is the flow"

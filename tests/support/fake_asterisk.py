@@ -21,7 +21,9 @@ class Call:
     bytes_after_close: bytes = b""
 
 
-def request(attempt_id: UUID, key: bytes, *, uniqueid: str | None = None, route: str = names.AGI_FLOW_ROUTE) -> bytes:
+def request(
+    attempt_id: UUID, key: bytes, *, uniqueid: str | None = None, route: str = names.AGI_FLOW_ROUTE, turn: int = 1
+) -> bytes:
     """The header block that Asterisk sends (res_agi.c, setup_env), shortened to what differs from call to call."""
     lines = [
         "agi_network: yes",
@@ -31,6 +33,7 @@ def request(attempt_id: UUID, key: bytes, *, uniqueid: str | None = None, route:
         f"agi_uniqueid: {uniqueid or names.channel_id(attempt_id)}",
         "agi_callerid: +48221234567",
         f"agi_arg_1: {tokens.sign(attempt_id, key)}",
+        f"agi_arg_2: {turn}",
     ]
     return ("\n".join(lines) + "\n\n").encode()
 

@@ -128,10 +128,10 @@ def test_a_worker_begins_by_removing_old_personal_sounds(settings_file: Path, se
     os.utime(old, times=(0, 0))
     running = Serve(settings_file)
     try:
-        found = running.wait("personal_sounds_removed", 2)
+        found = running.wait("old_files_removed", 2)
     finally:
         running.end()
-    assert sum(line["files"] for line in found) == 1
+    assert sum(line["personal_sounds"] for line in found) == 1
     assert not old.exists()
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from agi import server as agi_server
 from agi import session as agi_session
+from agi.records import Records
 from agi.results import ResultStore
 from agi.server import AgiServer
 from agi.session import read_headers
@@ -58,8 +59,9 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         "nodes": [{"name": "n", "ami": {"secret_file": tmp_path / "secret"}}],
         "trunks": [{"name": "a", "node": "n", "host": "127.0.0.1"}],
     })  # fmt: skip
+    clock = SystemClock()
     store = ResultStore(create_async_engine("postgresql+psycopg:///none"), here)
-    server = AgiServer(settings=here, store=store, clock=SystemClock())
+    server = AgiServer(settings=here, records=Records(store=store, settings=here, clock=clock), clock=clock)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)
     yield Port(server, listener.getsockname()[1])

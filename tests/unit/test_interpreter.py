@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import pytest
 
 from agi.interpreter import MAX_VISITS, Interpreter
 from agi.ports import CallerHungUp, Dialogue, EndedBy, Pressed, SoundMissing
-from dialer.calls.results import FlowResult, Try, TryOutcome, Writes
+from dialer.calls.results import FlowResult, Memory, Try, TryOutcome, Writes
 from dialer.campaign.model import Campaign
 from dialer.errors import DatabaseAway
 from sounds.catalogue import APOLOGY, Sound, Spoken
@@ -95,7 +96,6 @@ class Store:
 
     failures: int = 0
     saved: Writes = field(default_factory=Writes)
-    kept: Writes = field(default_factory=Writes)
     log: list[str] = field(default_factory=list)
 
     async def save(self, writes: Writes) -> None:
@@ -106,9 +106,6 @@ class Store:
         self.saved.extend(writes)
         self.log += [f"saved {answer.step}" for answer in writes.answers]
         self.log += [f"saved {end.result.value}" for end in writes.ends]
-
-    def keep(self, writes: Writes) -> None:
-        self.kept.extend(writes)
 
 
 class Voice:
@@ -238,34 +235,23 @@ async def test_a_missing_sound_is_made_again_once_then_the_person_hears_sorry() 
     assert "SoundMissing" in (run.store.saved.ends[0].detail or "")
 
 
-async def test_a_database_that_is_away_for_a_moment_costs_the_dialogue_but_no_answer() -> None:
-    store = Store()
-    waiting = asyncio.create_task(talk("on 1 on", store=store))
-    while "Fever?" not in store.log:
-        await asyncio.sleep(0)
-    store.failures = 1
-    run = await waiting
+async def test_an_answer_that_nothing_takes_ends_the_dialogue_with_an_apology() -> None:
+    class NoAnswers(Store):
+        async def save(self, writes: Writes) -> None:
+            if writes.answers:
+                raise DatabaseAway("neither PostgreSQL nor the disk takes it")
+            await super().save(writes)
+
+    run = await talk("on 1 on", store=NoAnswers())
     assert run.result == "error @ people"
-    assert [a.value for a in store.saved.answers] == ["yes"]
-    assert APOLOGY["en"] in store.log
+    assert run.store.log == ["Good morning Anna.", "Fever?", APOLOGY["en"], "saved error"], "it was not confirmed"
 
 
-async def test_a_database_that_stays_away_is_said_sorry_for_and_told_to_the_caller_of_run() -> None:
+async def test_when_nothing_takes_rows_at_all_who_runs_the_dialogue_is_told() -> None:
     store = Store(failures=1000)
     with pytest.raises(DatabaseAway):
         await talk("on 1 on", store=store)
     assert store.log == ["Good morning Anna.", "Fever?", APOLOGY["en"]]
-    assert [(a.step, a.value) for a in store.kept.answers] == [("fever", "yes")]
-    assert [t.keys for t in store.kept.tries] == ["1"]
-    assert [end.result for end in store.kept.ends] == [FlowResult.ERROR]
-    assert sorted(event["seq"] for event in store.kept.events) == [1, 2, 3], "everything is kept, each row once"
-
-
-async def test_a_lost_opening_goes_with_the_result() -> None:
-    store = Store(failures=1)
-    run = await talk("bye", store=store)
-    assert run.result == "hung_up @ welcome"
-    assert [event["type"] for event in store.saved.events] == ["dialogue.started", "dialogue.ended"]
 
 
 async def test_a_worker_that_must_stop_says_so_in_the_result() -> None:
@@ -309,28 +295,6 @@ async def test_an_apology_that_fails_in_any_way_costs_no_result(error: BaseExcep
     assert interpreter.speechless, "somebody else must say sorry"
 
 
-async def test_a_worker_stopped_while_it_stores_the_result_keeps_it() -> None:
-    saving = asyncio.Event()
-
-    class Stuck(Store):
-        async def save(self, writes: Writes) -> None:
-            if writes.ends:
-                saving.set()
-                await asyncio.Event().wait()
-            await super().save(writes)
-
-    store, clock = Stuck(), TestClock()
-    phone = Caller("bye", clock, store.log)
-    task = asyncio.create_task(
-        Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock).run()
-    )
-    await saving.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert [end.result for end in store.kept.ends] == [FlowResult.HUNG_UP]
-
-
 async def test_the_call_is_limited_first_and_the_limit_shows_in_the_result() -> None:
     clock, store = TestClock(), Store()
 
@@ -349,3 +313,145 @@ async def test_the_sounds_of_the_next_steps_are_prepared_while_this_one_is_heard
     run = await talk("on bye")
     assert Spoken(text="Fever?", language="en") in run.voice.prepared
     assert Spoken(text="Goodbye.", language="en") in run.voice.prepared
+
+
+# -- another worker takes over --
+
+
+class WorkerDied(BaseException):
+    """Nothing of the worker runs any more."""
+
+
+@dataclass
+class Fate:
+    """Kills the worker at its nth contact with the world: before a prompt, or with rows just stored."""
+
+    contacts_left: int
+
+    def met(self) -> None:
+        self.contacts_left -= 1
+        if self.contacts_left == 0:
+            raise WorkerDied
+
+
+class Disk(Store):
+    """What workers leave behind. All rows of a `save` stand, or none."""
+
+    fate = Fate(0)
+
+    async def save(self, writes: Writes) -> None:
+        self.saved.extend(writes)
+        self.fate.met()
+
+    def memory(self) -> Memory | None:
+        events = self.saved.events
+        if not events:
+            return None
+        return Memory(tries=tuple(self.saved.tries), seq=max(event["seq"] for event in events), started_at=EARLIER)
+
+
+class Patient(Caller):
+    """A caller who answers each question once it is asked, however often a worker dies before it hears the keys."""
+
+    fate = Fate(0)
+
+    async def play(self, sound: str) -> None:
+        self.fate.met()
+        self.log.append(sound)
+
+    async def ask(self, sound: str, max_digits: int, timeout_s: float) -> Pressed:
+        self.fate.met()
+        return await super().ask(sound, max_digits, timeout_s)
+
+
+EARLIER = TestClock().now() - timedelta(seconds=100)
+KEYS = [does for does, *_ in rows() if "bye" not in does]
+
+
+async def survive(does: str, contacts: int) -> tuple[Disk, str, int]:
+    """A dialogue whose workers die after so many contacts each, but the third never does; how many there were."""
+    disk, clock = Disk(), TestClock()
+    phone = Patient(" ".join(word for word in does.split() if word != "on"), clock, disk.log)
+    for worker in (1, 2, 3):
+        disk.fate = phone.fate = Fate(contacts if worker < 3 else 0)
+        interpreter = Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=disk, clock=clock,
+                                  memory=disk.memory())  # fmt: skip
+        try:
+            end = await interpreter.run()
+        except WorkerDied:
+            if disk.saved.ends:
+                return disk, f"{disk.saved.ends[0].result.value} @ {disk.saved.ends[0].step}", worker
+        else:
+            return disk, f"{end.result.value} @ {end.step}", worker
+    raise AssertionError("the third worker lives")
+
+
+@pytest.mark.parametrize("does", KEYS)
+@pytest.mark.parametrize("contacts", range(1, 14))
+async def test_workers_may_die_at_any_moment_and_nothing_is_lost_asked_twice_or_stored_twice(
+    does: str, contacts: int
+) -> None:
+    whole = await talk(does)
+    disk, result, _ = await survive(does, contacts)
+    assert result == whole.result
+    assert [_shown(item) for item in disk.saved.tries] == [_shown(item) for item in whole.store.saved.tries]
+    assert [(a.step, a.visit, a.value) for a in disk.saved.answers] == [
+        (a.step, a.visit, a.value) for a in whole.store.saved.answers
+    ]
+    assert [end.answers for end in disk.saved.ends] == [len(disk.saved.answers)]
+    numbers = [event["seq"] for event in disk.saved.events]
+    assert numbers == list(range(1, len(numbers) + 1))
+    types = [event["type"] for event in disk.saved.events]
+    assert types[0] == "dialogue.started"
+    assert types.count("dialogue.started") == types.count("dialogue.ended") == 1
+    questions = [heard for heard in disk.log if heard.endswith("?")]
+    assert questions == [heard for heard in whole.store.log if heard.endswith("?")], "asked what was not yet answered"
+
+
+async def test_workers_did_die_in_that_test() -> None:
+    lived = [(await survive(does, contacts))[2] for does in KEYS for contacts in range(1, 14)]
+    assert Counter(lived).keys() == {1, 2, 3}
+    assert Counter(lived)[3] > 30
+
+
+def memory(*tries: tuple[str, int, int, str, TryOutcome], seq: int = 2) -> Memory:
+    return Memory(
+        tries=tuple(
+            Try(attempt_id=UUID(int=7), step=step, visit=visit, try_no=no, keys=keys, outcome=outcome, at=EARLIER)
+            for step, visit, no, keys, outcome in tries
+        ),
+        seq=seq, started_at=EARLIER,
+    )  # fmt: skip
+
+
+OK, WRONG = TryOutcome.ACCEPTED, TryOutcome.NOT_ALLOWED
+# What is stored as step:keys (`!` refused), what the caller then does, and all that is heard.
+RESUMED = [
+    ("nothing", memory(), "on 2", ["Good morning Anna.", "Fever?", "Goodbye."]),
+    ("an answer", memory(("fever", 1, 1, "1", OK)), "4#", ["How many?", "Goodbye."]),
+    ("a refused try", memory(("fever", 1, 1, "5", WRONG)), "on 2", ["That key means nothing.", "Fever?", "Goodbye."]),
+    ("the last answer", memory(("fever", 1, 1, "2", OK)), "on", ["Goodbye."]),
+    ("a late hash after an answer", memory(("fever", 1, 1, "1", OK)), "#late 4#",
+     ["How many?", "How many?", "Goodbye."]),
+    ("a path that this flow does not have", memory(("gone", 1, 1, "1", OK)), "2", ["Fever?", "Goodbye."]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("known", "does", "heard"), [row[1:] for row in RESUMED], ids=[row[0] for row in RESUMED])
+async def test_a_dialogue_goes_on_behind_what_is_stored(known: Memory, does: str, heard: list[str]) -> None:
+    clock, store = TestClock(), Store()
+    phone = Caller(does, clock, store.log)
+    await Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock, memory=known).run()
+    assert [word for word in store.log if not word.startswith("saved")] == heard
+    first = store.saved.events[0]
+    assert (first["type"], first["seq"]) == ("dialogue.resumed", 3)
+    assert phone.limited_to == 140, "100 s of 240 are used up"
+
+
+@pytest.mark.parametrize(("used_s", "left_s"), [(0, 240), (239.9, 1), (3600, 1), (-3600, 240)])
+async def test_a_call_taken_over_keeps_its_limit_whatever_the_clock_does(used_s: float, left_s: int) -> None:
+    clock, store = TestClock(), Store()
+    phone = Caller("on 2 on", clock, store.log)
+    known = replace(memory(), started_at=clock.now() - timedelta(seconds=used_s))
+    await Interpreter(dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock, memory=known).run()
+    assert phone.limited_to == left_s
