@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from dialer.calls.attempt import Attempt
@@ -251,13 +252,23 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def files(directory: Path) -> list[Path]:
-    """Every day's file of every node, oldest first."""
-    return sorted(directory.glob(PATTERN))
+    """Every day's file of every node, oldest first. Raises DialerError when the directory cannot be read.
+
+    As do the functions below for their files: whoever passes over a journal that is not theirs to read calls people
+    again.
+    """
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(directory, error) from error
+    return sorted(directory / name for name in names if fnmatch(name, PATTERN))
 
 
 def read(path: Path) -> Iterator[Line]:
     """A file's lines in the order in which they were written, without those that a crash cut."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for text in file:
             line = _decode(text, path)
             if line is not None:
@@ -273,13 +284,26 @@ def read_all(directory: Path) -> Iterator[Line]:
 
 def tail(path: Path, most: int) -> list[Line]:
     """The last lines of a file, at most that many, read from its end."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most * _TAIL_LINE - 1))
         data = file.read()
     # What stands before the first line end may be the rest of a line.
     texts = data.split(b"\n") if len(data) == size else data.split(b"\n")[1:]
     return [line for text in texts[-most - 1 :] if (line := _decode(text, path)) is not None][-most:]
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DialerError:
+    return DialerError(
+        f"the journal at {path} cannot be read: {error.strerror}. Run this as the user who runs the engine."
+    )
 
 
 def _chain(paths: Iterable[Path]) -> Iterator[Line]:

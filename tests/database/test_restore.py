@@ -3,190 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from itertools import count
-from pathlib import Path
 
 import pytest
-import sqlalchemy
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialer import waves
-from dialer.calls.attempt import Attempt, State
+from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
-from dialer.calls.log import event_row
-from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
-from dialer.campaign.model import RetryPolicy
 from dialer.clock import utc_now
-from dialer.contacts.contact import Claim, ContactChange
-from dialer.storage import attempts, claims, dialogues, journal, leases, restore
+from dialer.contacts.contact import Claim
+from dialer.storage import attempts, journal, restore
 from dialer.storage.journal import Journal
 from dialer.storage.replay import Reconciled
-from dialer.storage.session import async_engine, sync_engine
-from dialer.storage.spool import Archive
-from tests.conftest import Database, settings_for
 from tests.database.test_claims import make_campaign, numbers
+from tests.support.restoring import Engine, backup_of, content, new_host, verdict
 
-COPIES = count(1)
 D = Disposition
-
-
-@dataclass
-class Engine:
-    """What an engine does to a database and to its host's journal, without the calls."""
-
-    database: Database
-    engine: AsyncEngine
-    directory: Path
-    node: str = "node-1"
-    epoch: int = 0
-
-    def __post_init__(self) -> None:
-        self.journal = Journal(self.directory, self.node)
-
-    async def begin(self) -> None:
-        self.epoch = await leases.take(self.engine, self.node, f"{self.node} nobody 1 2") or 0
-        await leases.release(self.engine, self.node, self.epoch, f"{self.node} nobody 1 2")
-
-    async def claim(self, name: str, most: int = 1) -> list[Claim]:
-        ((campaign_id, revision_id),) = self.database.rows(
-            "select id, revision_id from campaign where name = :name", name=name
-        )
-        result = await claims.claim(
-            self.engine, campaign_id=campaign_id, revision_id=revision_id, node=self.node, epoch=self.epoch, boot="b",
-            trunk="a", max_concurrent=10_000, most=most,
-        )  # fmt: skip
-        self.journal.claimed(name, result.claims)
-        return result.claims
-
-    async def end(self, claim: Claim, disposition: Disposition, *, again_now: bool = False) -> Attempt:
-        """A verdict, and what the policy makes of it; `again_now` shortens its waiting time to nothing."""
-        attempt, change = verdict(claim, disposition)
-        if again_now and change.next_attempt_at:
-            change = replace(change, next_attempt_at=utc_now())
-        await attempts.save(self.engine, self.node, self.epoch, [attempt], [change], [])
-        self.journal.ended([(attempt, change)])
-        return attempt
-
-    async def talk(self, claim: Claim) -> None:
-        """A dialogue with one answer, as a worker stores and archives it."""
-        attempt, at = claim.attempt, utc_now()
-        event = event_row(
-            tenant_id="t", occurred_at=at, type="dialogue.ended", subject_type="dialogue", subject_id=str(attempt.id),
-            seq=1, payload={},
-        )  # fmt: skip
-        writes = Writes(
-            tries=[
-                Try(attempt_id=attempt.id, step="q", visit=1, try_no=1, keys="5", outcome=TryOutcome.ACCEPTED, at=at)
-            ],
-            answers=[
-                Answer(attempt_id=attempt.id, step="q", visit=1, revision_id=attempt.revision_id, keys="5", value="5",
-                       at=at)
-            ],
-            ends=[DialogueEnd(attempt_id=attempt.id, result=FlowResult.COMPLETED, step=None, answers=1, at=at)],
-            events=[event],
-        )  # fmt: skip
-        async with self.engine.begin() as connection:
-            await dialogues.write(connection, [writes])
-        Archive(self.directory).append(writes, at.date())
-
-    def ahead(self) -> restore.Ahead | None:
-        with self.database.engine.connect() as connection:
-            return restore.ahead(connection, self.directory)
-
-    async def reconcile(self, **options: bool) -> Reconciled:
-        return await restore.reconcile(self.engine, self.directory, utc_now(), **options)
-
-
-def verdict(claim: Claim, disposition: Disposition) -> tuple[Attempt, ContactChange]:
-    now = utc_now()
-    attempt = replace(
-        claim.attempt, state=State.ENDED, disposition=disposition, accepted_at=now, ringing_at=now, hung_up_at=now,
-        ended_at=now, cause=17, tech_cause=486, originate_reason=5, seq=5,
-    )  # fmt: skip
-    following = waves.after(RetryPolicy(), claim.contact, attempt.number, disposition, now)
-    counted = waves.counts(disposition)
-    change = ContactChange(
-        contact_id=claim.contact.id, attempts=claim.contact.attempts + counted, wave=attempt.wave + counted
-    )
-    match following:
-        case waves.Next(at=at, number=number):
-            return attempt, replace(change, next_attempt_at=at, next_number=number)
-        case waves.Closed(reason=reason):
-            return attempt, replace(change, closed_as=reason.value)
-        case _:
-            return attempt, replace(change, on_hold=True)
-
-
-@contextmanager
-def copy_of(database: Database, tmp_path: Path) -> Iterator[Database]:
-    """Another database with the same content; nobody may be connected to the first."""
-    database.engine.dispose()
-    old = database.engine.url.database
-    name = f"{old}_copy_{next(COPIES)}"
-    url = database.url.replace(f"/{old}?", f"/{name}?")
-    admin = sqlalchemy.create_engine(
-        database.url.replace(f"/{old}?", "/postgres?").replace("postgresql://", "postgresql+psycopg://"),
-        isolation_level="AUTOCOMMIT",
-    )
-    with admin.connect() as connection:
-        connection.execute(text(f"create database {name} template {old}"))
-    settings = settings_for(url, tmp_path)
-    engine = sync_engine(settings)
-    try:
-        yield Database(url=url, settings=settings, engine=engine)
-    finally:
-        engine.dispose()
-        with admin.connect() as connection:
-            connection.execute(text(f"drop database {name} with (force)"))
-        admin.dispose()
 
 
 @pytest.fixture
 async def host(database, tmp_path):
-    """An engine with two campaigns whose people overlap."""
-    make_campaign(database, "autumn", numbers(30))
-    make_campaign(database, "spring", [*numbers(30)[15:], "+48600000001"])
-    made = Engine(database, async_engine(database.settings), tmp_path / "journal")
-    await made.begin()
-    yield made
-    made.journal.close()
-    await made.engine.dispose()
-
-
-@asynccontextmanager
-async def backup_of(host: Engine, tmp_path: Path) -> AsyncIterator[Engine]:
-    """The same host on a copy of its database as it is now; whatever else happens to the first, the copy forgets."""
-    await host.engine.dispose()
-    with copy_of(host.database, tmp_path) as backup:
-        made = Engine(backup, async_engine(backup.settings), host.directory, host.node, host.epoch)
-        try:
-            yield made
-        finally:
-            await made.engine.dispose()
-
-
-ATTEMPTS = """
-select a.id, p.name, person.person_key, a.number, a.wave, a.node, a.trunk, a.state, a.submitting_at, a.epoch, a.boot,
-  a.accepted_at, a.ringing_at, a.answered_at, a.hung_up_at, a.ended_at, a.originate_reason, a.cause, a.tech_cause,
-  a.disposition, a.seq
-from attempt a join campaign p on p.id = a.campaign_id join person on person.id = a.person_id order by a.id
-"""
-CONTACTS = """
-select p.name, person.person_key, c.numbers, c.attempts, c.dials, c.wave, c.next_number, c.next_attempt_at, c.closed_as,
-  c.on_hold
-from contact c join campaign p on p.id = c.campaign_id join person on person.id = c.person_id order by 1, 2
-"""
-DIALOGUES = "select t.attempt_id, t.keys, a.value, f.result, f.answers, f.at from answer_try t \
-join answer a using (attempt_id, step, visit) join flow_result f using (attempt_id) order by 1"
-
-
-def content(database: Database) -> list[list[tuple[object, ...]]]:
-    return [database.rows(query) for query in (ATTEMPTS, CONTACTS, DIALOGUES)]
+    async with new_host(database, tmp_path) as made:
+        yield made
 
 
 async def some_hours(host: Engine, seed: int) -> list[Claim]:

@@ -159,6 +159,19 @@ def test_a_file_that_somebody_removed_is_made_again(directory):
     assert [line.attempt_id for line in written(directory)] == [second.attempt.id]
 
 
+def test_a_journal_that_may_not_be_read_is_not_taken_for_none(directory):
+    assert journal.files(directory) == []
+    Journal(directory, "n", lambda: T0).claimed("c", [make_claim()])
+    (path,) = journal.files(directory)
+    path.rename(path.with_suffix(".kept"))
+    path.mkdir()
+    with pytest.raises(DialerError, match="cannot be read"):
+        written(directory)
+    (directory.parent / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DialerError, match="cannot be read"):
+        journal.files(directory.parent / "file")
+
+
 def test_threads_do_not_mix_their_lines(directory):
     kept = Journal(directory, "n", lambda: T0)
     groups = [[replace(make_claim(n), attempt=replace(make_claim(n).attempt, id=uuid4())) for n in range(50)]] * 4
