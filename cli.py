@@ -16,7 +16,9 @@ from dialer.control_command import drain, pause, resume, stop
 from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
+from dialer.restore_command import restore_reconcile
 from dialer.run_command import Siblings, run_command
+from dialer.status_command import status_command
 from dialer.verify_command import verify
 from dialplan.commands import dialplan
 from dialplan.render import render_node
@@ -48,12 +50,14 @@ root.add_command(schema)
 root.add_command(contacts_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(status_command)
 root.add_command(pause)
 root.add_command(resume)
 root.add_command(drain)
 root.add_command(stop)
 root.add_command(engine_command(SIBLINGS))
 root.add_command(verify)
+root.add_command(restore_reconcile)
 root.add_command(prompts_group(load_campaign))
 root.add_command(report)
 root.add_command(agi)

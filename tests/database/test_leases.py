@@ -71,7 +71,7 @@ async def test_a_lease_that_was_given_back_is_taken_at_once(database, stores):
 @pytest.fixture
 def neighbour() -> Iterator[subprocess.Popen[str]]:
     """Another process of this machine; its first line is how a lease names it."""
-    command = "import time; from dialer.storage.leases import this_process; print(this_process(), flush=True); time.sleep(60)"
+    command = "import dialer.storage.leases as l, time; print(l.this_process(), flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, text=True) as child:
         yield child
         child.kill()

@@ -74,7 +74,7 @@ class FakeStore:
     before_claim: Callable[[], Awaitable[None]] | None = None
 
     async def hold_node(self) -> float:
-        return 10.0
+        return 1e9
 
     async def ensure_partitions(self, now: datetime) -> None:
         return None

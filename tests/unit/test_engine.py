@@ -10,15 +10,17 @@ from dialer.calls.attempt import State
 from dialer.calls.events import Accepted, Answered, Created, HungUp, Refused, Responded, Ringing, Unclear
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelRecord
+from dialer.campaign.running import Wanted
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.recovery import Recovery
 from dialer.engine.supervisor import Supervisor
 from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
-from dialer.errors import DatabaseAway
+from dialer.errors import DatabaseAway, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
 from tests.support.engine_parts import (
+    BOOT,
     CAMPAIGN,
     T0,
     TERMS,
@@ -215,6 +217,68 @@ async def test_a_node_that_refuses_everything_does_not_use_the_list_up(rig):
     assert len(rig.telephony.orders) == asked + 1
 
 
+async def test_nothing_is_sent_that_the_journal_does_not_hold(rig):
+    rig.store.due, rig.journal.full = [claim := make_claim()], True
+    await rig.turn()
+    await rig.tracker.flush()
+    assert not rig.telephony.orders
+    assert rig.saved(claim).disposition.value == "returned"
+    assert rig.loop.binding is Binding.DISK_FULL
+
+
+async def test_the_journal_holds_a_call_before_it_is_sent(rig):
+    rig.store.due = [claim := make_claim()]
+    rig.telephony.answer = lambda order: Accepted(at=T0) if rig.journal.noted == [order.attempt_id] else Unclear(at=T0)
+    await rig.turn()
+    assert [attempt.state for attempt in rig.tracker.open_attempts] == [State.ACCEPTED]
+    assert rig.journal.noted == [claim.attempt.id]
+
+
+async def test_nothing_is_sent_to_another_boot_than_it_was_claimed_for(rig):
+    rig.store.due = [claim := make_claim(boot="boot-0")]
+    await rig.turn()
+    await rig.tracker.flush()
+    assert not rig.telephony.orders
+    assert rig.saved(claim).disposition.value == "returned"
+
+
+async def test_an_engine_that_lost_its_node_ends_and_does_not_go_on_storing(rig):
+    async def fenced() -> None:
+        raise Fenced("taken")
+
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    rig.tracker.apply(claim.attempt.id, Created(at=T0))
+    rig.store.before_save = fenced
+    with pytest.raises(Fenced):
+        await rig.tracker.run()
+    rig.store.before_save, rig.store.before_claim, rig.store.due = None, fenced, [make_claim(2)]
+    with pytest.raises(Fenced):
+        await rig.loop.turn()
+
+
+async def test_the_verdict_waits_for_rows_that_this_host_has_not_stored_yet(rig):
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    for event in (Created(at=T0), Answered(at=T0), HungUp(at=T0, cause=16, tech_cause=None)):
+        rig.tracker.apply(claim.attempt.id, event)
+    rig.store.kept_back = {claim.attempt.id}
+    rig.clock.passed_s += 60
+    await rig.tracker._turn()
+    assert rig.tracker.open_attempts
+    rig.store.kept_back, rig.store.results[claim.attempt.id] = set(), end_of(claim)
+    await rig.tracker._turn()
+    assert rig.saved(claim).disposition.value == "completed"
+
+
+async def test_rows_that_never_come_hold_a_verdict_up_for_a_call_and_a_minute_at_most(rig):
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    for event in (Created(at=T0), Answered(at=T0), HungUp(at=T0, cause=16, tech_cause=None)):
+        rig.tracker.apply(claim.attempt.id, event)
+    rig.store.kept_back = {claim.attempt.id}
+    rig.clock.passed_s += TERMS.longest_s + 66
+    await rig.tracker._turn()
+    assert rig.saved(claim).disposition.value == "dialogue_error"
+
+
 # -- recovery ------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +356,50 @@ async def test_the_nodes_own_record_tells_what_no_event_told(rig, state, seen, e
     assert rig.saved(claim).disposition.value == expected
 
 
+def let_the_record_be_complete(rig):
+    async def complete(mark, within_s):
+        return True
+
+    rig.witness.complete = complete
+
+
+@pytest.mark.parametrize(
+    ("boot", "state", "expected"),
+    [
+        (BOOT, State.SUBMITTING, "not_placed"),
+        (BOOT, State.UNCLEAR, "not_placed"),
+        (BOOT, State.ACCEPTED, "not_placed"),
+        # Its Asterisk is gone: whatever it did, nobody can say, but nothing more can come.
+        ("boot-0", State.UNCLEAR, "unknown"),
+        # It is not known with which run of Asterisk it was: it keeps its number.
+        ("", State.UNCLEAR, None),
+    ],
+)
+async def test_silence_proves_something_only_within_one_boot_and_a_complete_record(rig, boot, state, expected):
+    let_the_record_be_complete(rig)
+    claim = leave(rig, state=state, watched=False, boot=boot)
+    found = await recovered(rig, claim)
+    assert (found and found.disposition.value) == expected
+
+
+async def test_silence_proves_nothing_while_the_record_is_not_known_to_be_complete(rig):
+    claim = leave(rig, state=State.UNCLEAR, watched=False)
+    assert await recovered(rig, claim) is None
+
+
+async def test_silence_proves_nothing_of_calls_from_before_a_full_disk(rig):
+    let_the_record_be_complete(rig)
+    claim = leave(rig, state=State.UNCLEAR, watched=False)
+    rig.recovery.distrust_record()
+    assert await recovered(rig, claim) is None
+
+
+async def test_a_call_whose_channel_was_seen_is_never_taken_for_not_placed(rig):
+    let_the_record_be_complete(rig)
+    claim = leave(rig, state=State.RINGING, watched=False, channel_seen=True)
+    assert (await recovered(rig, claim)).disposition.value == "unknown"
+
+
 async def test_a_node_that_does_not_answer_is_asked_again(rig):
     claim = leave(rig, state=State.RINGING, watched=False)
     rig.telephony.live = None
@@ -327,18 +435,103 @@ async def test_what_failed_unseen_is_not_called_not_placed(rig):
 # -- the whole -----------------------------------------------------------------------------------------------------
 
 
+async def yes() -> bool:
+    return True
+
+
+async def nothing(revision_id: int) -> None:
+    return None
+
+
+class Whole:
+    """A supervisor over fakes."""
+
+    def __init__(self, people: int) -> None:
+        self.store = FakeStore(due=[make_claim(n) for n in range(1, people + 1)])
+        self.telephony, self.clock = FakeTelephony(), FakeClock()
+        self.full = ""
+        self.parts = make_parts(self.store, self.telephony, self.clock)
+        self.supervisor = Supervisor(self.parts, yes, nothing, lambda: self.full)
+
+    async def run(self) -> None:
+        await asyncio.wait_for(self.supervisor.run([1]), 20)
+
+    async def until(self, look) -> None:
+        async with asyncio.timeout(20):
+            while not look():
+                await asyncio.sleep(0.01)
+
+
 async def test_a_run_ends_when_everybody_has_a_verdict():
-    store, telephony, clock = FakeStore(due=[make_claim(n) for n in range(1, 6)]), FakeTelephony(), FakeClock()
-    telephony.answer = lambda order: Refused(at=T0, message="")
+    whole = Whole(5)
+    whole.telephony.answer = lambda order: Refused(at=T0, message="")
+    await whole.run()
+    assert whole.supervisor.progress(1).dispositions == {"not_placed": 5}
+    assert whole.store.reported[1]["dispositions"] == {"not_placed": 5}
+    assert whole.store.wanted is Wanted.IDLE
+    assert len(whole.telephony.orders) == 5
 
-    async def yes() -> bool:
-        return True
 
-    async def nothing(revision_id: int) -> None:
-        return None
+async def test_a_paused_campaign_calls_nobody_until_it_is_resumed():
+    whole = Whole(3)
+    whole.telephony.answer = lambda order: Refused(at=T0, message="")
+    whole.store.wanted = Wanted.PAUSED
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: (found := whole.supervisor.progress(1)) and found.binding is Binding.PAUSED)
+    assert not whole.telephony.orders
+    assert not running.done()
+    whole.store.wanted = Wanted.RUNNING
+    await running
+    assert len(whole.telephony.orders) == 3
 
-    supervisor = Supervisor(make_parts(store, telephony, clock), yes, nothing)
-    await asyncio.wait_for(supervisor.run([1]), 20)
-    assert supervisor.progress(1).dispositions == {"not_placed": 5}
-    assert store.reported[1]["dispositions"] == {"not_placed": 5}
-    assert len(telephony.orders) == 5
+
+async def test_a_stopped_campaign_hangs_its_live_calls_up():
+    whole = Whole(1)
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.telephony.orders)
+    attempt_id = whole.telephony.orders[0].attempt_id
+    whole.supervisor.tracker.apply(attempt_id, Ringing(at=T0))
+    whole.store.wanted = Wanted.STOPPING
+    await whole.until(lambda: whole.telephony.hung_up)
+    whole.supervisor.tracker.apply(attempt_id, BUSY)
+    await running
+    assert set(whole.telephony.hung_up) == {attempt_id}
+    assert whole.supervisor.progress(1).drained
+
+
+async def test_nobody_is_called_while_a_disk_is_full():
+    whole = Whole(1)
+    whole.full = "the disk of x is full"
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: (found := whole.supervisor.progress(1)) and found.binding is Binding.DISK_FULL)
+    assert not whole.telephony.orders
+    whole.full = ""
+    whole.telephony.answer = lambda order: Refused(at=T0, message="")
+    await running
+    assert len(whole.telephony.orders) == 1
+
+
+async def test_an_engine_whose_lease_another_took_ends_with_that_reason():
+    whole = Whole(0)
+    whole.store.wanted = Wanted.PAUSED
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.supervisor.progress(1))
+
+    async def taken() -> float:
+        raise Fenced("taken")
+
+    whole.store.hold_node = taken
+    with pytest.raises(Fenced):
+        await running
+
+
+async def test_an_engine_does_not_start_on_a_database_that_forgot_calls():
+    whole = Whole(1)
+
+    async def unknown() -> list[object]:
+        return [make_claim().attempt.id]
+
+    whole.supervisor._witness.unknown_calls = unknown
+    with pytest.raises(RestoredDatabase, match="restore-reconcile"):
+        await whole.run()
+    assert not whole.telephony.orders
