@@ -119,6 +119,8 @@ def _say(report: Reconciled, *, dry_run: bool) -> None:
         f"{report.verdicts} verdicts, {report.dialogues} dialogues with {report.answers} answers; "
         f"{report.contacts} contacts changed"
     )
+    for name in report.paused:
+        click.echo(f"paused: campaign {name!r}")
     for name, people in sorted(report.unmatched.items()):
         click.echo(f"unmatched: {len(people)} people of campaign {name!r}")
     for node in report.in_the_way:
@@ -126,6 +128,12 @@ def _say(report: Reconciled, *, dry_run: bool) -> None:
 
 
 def _advise(report: Reconciled, strange: list[_Strange], *, accept: bool) -> None:
+    if report.paused:
+        click.echo(
+            "Orders that were given after the backup are lost, perhaps one to stop a campaign. Let those go on that "
+            "shall, with `dialer resume NAME`.",
+            err=True,
+        )
     if report.unmatched:
         click.echo(
             "People who were called are not in the database, and could be called again. Bring them in with `dialer "

@@ -96,6 +96,8 @@ class Reconciled:
     answers: int = 0
     unmatched: dict[str, set[str]] = field(default_factory=dict)
     """The keys of people whom a campaign of the database lacks, by its name: they could be called again."""
+    paused: list[str] = field(default_factory=list)
+    """Campaigns that the backup wanted to run."""
     in_the_way: list[str] = field(default_factory=list)
     """Nodes of open attempts that hold a number or a person that the journal says was called again since."""
 

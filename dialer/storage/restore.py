@@ -19,9 +19,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialer.calls.results import Writes
-from dialer.storage import dialogues, event_log, journal, spool
+from dialer.campaign.running import Wanted
+from dialer.storage import dialogues, event_log, journal, runs, spool
 from dialer.storage.journal import Claimed, Line, Verdict
 from dialer.storage.replay import Reconciled, Replay
+from dialer.storage.runs import Order
 
 T = TypeVar("T")
 
@@ -34,6 +36,13 @@ _WITHOUT_RESULT = text("""
 select id, revision_id from attempt a
 where id = any(:ids) and not exists (select from flow_result f where f.attempt_id = a.id)
 """)
+
+
+_RUNNING = text("""
+select p.id, p.name, p.tenant_id from campaign p join campaign_run w on w.campaign_id = p.id
+where w.wanted = 'running' order by p.name
+""")
+_WHY_PAUSED = "the database was restored from a backup; orders that were given after it are lost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,8 @@ async def reconcile(
             done += len(lines)
             progress(f"{done} lines of the journal compared")
         await work.finish()
+        if work.report.verdicts or work.report.attempts or work.report.unmatched:
+            work.report.paused = await connection.run_sync(_pause)
         await keep()
         for path in spool.archives(directory):
             for group in batches(spool.read_archive(path), BATCH):
@@ -110,6 +121,16 @@ async def reconcile(
             progress(f"dialogues of {path.stem} compared")
         await connection.rollback()
     return work.report
+
+
+def _pause(connection: Connection) -> list[str]:
+    """Pauses what the backup wants to run, and names it: an order to stop it may be among what was lost."""
+    order = Order(verb="pause", wanted=Wanted.PAUSED, by="dialer restore-reconcile", why=_WHY_PAUSED)
+    return [
+        row.name
+        for row in connection.execute(_RUNNING).all()
+        if runs.change(connection, row.id, row.tenant_id, order, (Wanted.RUNNING,))
+    ]
 
 
 def _make_room(connection: Connection, directory: Path, now: datetime) -> None:
