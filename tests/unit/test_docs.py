@@ -48,7 +48,7 @@ def test_links_and_named_files_exist(path):
 def test_commands_named_in_the_documents_exist():
     known = {name for name, _ in commands()}
     for path in PAGES:
-        for line in re.findall(r"`dialer ([a-z|]+(?: [a-z|]+)?)", path.read_text(encoding="utf-8")):
+        for line in re.findall(r"`dialer ([a-z|-]+(?: [a-z|]+)?)", path.read_text(encoding="utf-8")):
             first, _, second = line.partition(" ")
             for one in first.split("|"):
                 assert f"dialer {one}" in known, f"{path.name}: dialer {one}"
