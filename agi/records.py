@@ -74,6 +74,11 @@ class Record:
         self._closed = True
         self._finish()
 
+    def let_go(self) -> None:
+        """This worker ends: the file is for whoever comes."""
+        if self._file is not None:
+            self._file.close()
+
     def _append(self, writes: Writes) -> None:
         if self._file is None or not self._complete:
             return
@@ -126,6 +131,11 @@ class Records:
         self._shipper = Shipper(store.write)
         self._open: set[Record] = set()
         self._trouble = Sparse(log, clock)
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """From now on the rows of files that nobody holds are shipped, until `close`."""
+        self._looking = asyncio.get_running_loop().create_task(self._bring_home_orphans())
 
     async def open(self, attempt_id: UUID, again: bool = False) -> Opened:
         """What to say in this attempt's call, and from where; `again` when its worker is known to have died.
@@ -148,28 +158,19 @@ class Records:
                 file.close()
             raise
 
-    async def bring_home_orphans(self) -> None:
-        """Ships the rows of files that nobody holds, every 2 s, for ever."""
-        while True:
-            await self._clock.sleep(ORPHANS_EVERY_S)
-            if self._shipper.away:
-                continue
-            try:
-                for file in self._spool.orphans():
-                    await self._bring_home(file)
-            except OSError as error:
-                self._disk_trouble(error)
-            except Exception:
-                log.exception("orphans_not_shipped")
-
     def tidy(self) -> int:
         """Removes the archive's oldest days, and says how many files. Raises OSError."""
         return self._archive.tidy(self._clock.now().date())
 
     async def close(self) -> None:
         """Waits some seconds for what is not committed yet; the next worker ships what is in the spool."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await self._shipper.close(CLOSE_S)
         await self._store.close()
+        for record in self._open:
+            record.let_go()
         lost = [record for record in self._open if not record.spooled]
         if lost:
             log.critical("answers_lost", extra={"dialogues": len(lost), "why": "stopped"})
@@ -256,6 +257,19 @@ class Records:
         self._keep(rows)
 
     # -- what others left --
+
+    async def _bring_home_orphans(self) -> None:
+        while True:
+            await self._clock.sleep(ORPHANS_EVERY_S)
+            if self._shipper.away:
+                continue
+            try:
+                for file in self._spool.orphans():
+                    await self._bring_home(file)
+            except OSError as error:
+                self._disk_trouble(error)
+            except Exception:
+                log.exception("orphans_not_shipped")
 
     async def _bring_home(self, file: SpoolFile) -> None:
         try:

@@ -50,6 +50,7 @@ class AgiServer:
 
     async def start(self, listener: socket.socket) -> None:
         """Begins to accept on a socket that listens already."""
+        self._records.start()
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEADER_LIMIT, backlog=1024)
 
     async def stop(self, drain_s: float) -> None:

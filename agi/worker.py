@@ -53,11 +53,8 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
     # Ctrl-C goes to every process of the terminal; the parent decides what it means.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
     await server.start(listener)
-    background = [
-        asyncio.create_task(_beat(heartbeat, told)),
-        asyncio.create_task(_tidy(settings.prompts_dir, records, clock)),
-        asyncio.create_task(records.bring_home_orphans()),
-    ]
+    beating = asyncio.create_task(_beat(heartbeat, told))
+    tidying = asyncio.create_task(_tidy(settings.prompts_dir, records, clock))
     # One turn of the loop sends the first beat: from now on silence is noticed.
     await asyncio.sleep(0)
     log.info("worker_ready")
@@ -69,8 +66,8 @@ async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -
         server.hurry()
     await stopping
     hurrying.cancel()
-    for task in background:
-        task.cancel()
+    beating.cancel()
+    tidying.cancel()
     log.info("worker_stopped")
 
 

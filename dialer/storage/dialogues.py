@@ -46,10 +46,12 @@ _TRIES = text(
 # Clocks of hosts differ: an event may be dated before its attempt.
 _BEGUN = text(
     """
-    select attempt.id, max(event.seq) as seq, min(event.occurred_at) as started_at
-    from attempt join event on event.subject_type = 'dialogue' and event.subject_id = attempt.id::text
-    where attempt.id = any(:ids) and event.subject_id = any(:names)
-      and event.occurred_at >= (select min(submitting_at) from attempt where id = any(:ids)) - interval '1 hour'
+    select attempt.id, coalesce(max(event.seq), 0) as seq,
+           coalesce(min(event.occurred_at), attempt.submitting_at) as started_at
+    from attempt left join event
+      on event.subject_type = 'dialogue' and event.subject_id = attempt.id::text and event.subject_id = any(:names)
+         and event.occurred_at >= (select min(submitting_at) from attempt where id = any(:ids)) - interval '1 hour'
+    where attempt.id = any(:ids)
     group by attempt.id
     """
 )

@@ -109,12 +109,10 @@ async def running(database: Database) -> AsyncIterator[Worker]:
     held = Records(store=store, settings=settings, clock=clock)
     server = AgiServer(settings=settings, records=held, clock=clock)
     await server.start(listener)
-    orphans = asyncio.create_task(held.bring_home_orphans())
     try:
         yield Worker(server=server, records=held, store=store, engine=engine, port=port)
     finally:
         await server.stop(drain_s=5)
-        orphans.cancel()
 
 
 @pytest.fixture

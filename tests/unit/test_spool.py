@@ -53,7 +53,9 @@ def one_try(try_no: int = 1) -> Writes:
 
 
 @given(groups=st.lists(writes_of, max_size=4))
-def test_what_goes_into_a_dialogues_file_comes_out(tmp_path_factory: pytest.TempPathFactory, groups: list[Writes]):
+def test_what_goes_into_a_dialogues_file_comes_out(
+    tmp_path_factory: pytest.TempPathFactory, groups: list[Writes]
+) -> None:
     directory = tmp_path_factory.mktemp("spool")
     file = opened(directory)
     file.begin({"language": "pl", "fields": {"first_name": "Łucja\n"}})
@@ -68,7 +70,7 @@ def test_what_goes_into_a_dialogues_file_comes_out(tmp_path_factory: pytest.Temp
 
 
 @given(groups=st.lists(writes_of, max_size=4))
-def test_what_goes_into_the_archive_comes_out(tmp_path_factory: pytest.TempPathFactory, groups: list[Writes]):
+def test_what_goes_into_the_archive_comes_out(tmp_path_factory: pytest.TempPathFactory, groups: list[Writes]) -> None:
     directory = tmp_path_factory.mktemp("journal")
     archive = Archive(directory)
     for writes in groups:
@@ -182,7 +184,7 @@ def test_a_spoiled_line_costs_only_itself(directory: Path, caplog: pytest.LogCap
 def small_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each write finds room for 20 bytes."""
     write = os.write
-    monkeypatch.setattr(spool.os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
     yield
     monkeypatch.undo()
 
