@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean docs
+.PHONY: help setup demo test lint bench faults clean docs
 python := .venv/bin/python
 
 help: ## List these targets
@@ -18,8 +18,11 @@ test: setup ## Run the whole test suite; ARGS="-k name" for a part
 lint: setup ## Check style and types
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy
 
-bench: setup ## Measure against the bare loop; NAME=ivr_full or ivr_60 for one
+bench: setup ## Measure against the bare loop; NAME=ivr_full, ivr_60, ledger_cost or restart for one
 	@$(python) -m bench $(NAME)
+
+faults: setup ## Break everything while real calls run, judge by the carrier; MINUTES=5 SEED=7
+	@$(python) -m faults --minutes $(or $(MINUTES),5) --seed $(or $(SEED),7)
 
 clean: ## End every lab of this clone and remove what was built, but not the cache
 	@for lab in var/lab/*/; do [ ! -d "$$lab" ] || .venv/bin/dialer lab down --name "$$(basename "$$lab")" || exit 1; done

@@ -13,8 +13,8 @@ from dialer.lab.places import Places, make_private
 
 BALLAST = "ballast"
 MEGABYTE = 1 << 20
-SIZES_MB = {"postgres": 400, "cel": 48, "journal": 4, "spool": 4}
-"""Enough for a run, and quickly filled."""
+SIZES_MB = {"postgres": 400, "cel": 64, "journal": 24, "spool": 24}
+"""Enough for a run, and quickly filled. The engine starts no call with less than 8 MB free."""
 
 
 def disks_of(where: Places) -> dict[str, Path]:

@@ -32,8 +32,8 @@ class Fault:
     weight: int = 2
     hold_s: tuple[float, float] = (0.0, 0.0)
     harms: frozenset[Harm] = frozenset()
-    needs: str = ""
-    """`disks` or `faketime`, which not every machine has."""
+    needs_disks: bool = False
+    """Only who may mount file systems can do it."""
 
 
 WORKERS = frozenset({Harm.WORKERS})
@@ -319,8 +319,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="engine_commit_unsent", happen=_cut_commit("engine", Around.BEFORE), weight=3),
     Fault(name="worker_commit_lost", happen=_cut_commit("worker", Around.AFTER), weight=4),
     Fault(name="worker_commit_unsent", happen=_cut_commit("worker", Around.BEFORE), weight=3),
-    Fault(name="full_postgres", happen=_full("postgres"), hold_s=(2, 8), needs="disks"),
-    Fault(name="full_state", happen=_full("journal", "spool"), hold_s=(2, 8), needs="disks"),
-    Fault(name="full_cel", happen=_full("cel"), hold_s=(2, 8), needs="disks", harms=CEL),
-    Fault(name="clock_jump", happen=clock_jump, weight=3, hold_s=(2, 8), needs="faketime"),
+    Fault(name="full_postgres", happen=_full("postgres"), hold_s=(2, 8), needs_disks=True),
+    Fault(name="full_state", happen=_full("journal", "spool"), hold_s=(2, 8), needs_disks=True),
+    Fault(name="full_cel", happen=_full("cel"), hold_s=(2, 8), needs_disks=True, harms=CEL),
+    Fault(name="clock_jump", happen=clock_jump, weight=3, hold_s=(2, 8)),
 )

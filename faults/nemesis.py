@@ -24,7 +24,9 @@ class Nemesis:
 
     def __init__(self, world: World, rng: random.Random, say: Callable[[str], None], only: frozenset[str]) -> None:
         self._world, self._rng, self._say = world, rng, say
-        self._choices = [fault for fault in FAULTS if self._can(fault) and (not only or fault.name in only)]
+        self._choices = [
+            fault for fault in FAULTS if (world.has_disks or not fault.needs_disks) and (not only or fault.name in only)
+        ]
         self.records: list[FaultRecord] = []
 
     async def torment(self, seconds: float) -> None:
@@ -41,9 +43,6 @@ class Nemesis:
 
     def _choose(self) -> Fault:
         return self._rng.choices(self._choices, [fault.weight for fault in self._choices])[0]
-
-    def _can(self, fault: Fault) -> bool:
-        return {"": True, "disks": self._world.has_disks, "faketime": self._world.has_faketime}[fault.needs]
 
     async def _let(self, fault: Fault, rng: random.Random) -> None:
         began_at = utc_now()

@@ -20,7 +20,7 @@ from dialer.crash_points import FILE_VARIABLE
 from dialer.lab import postgres
 from dialer.lab.process import processes_of, send_signal
 from dialer.lab.up import Lab
-from faults import postgres_tap
+from faults import postgres_tap, skewed
 from faults.ami_tap import AmiTap, Spoiler
 from faults.disks import disks_of
 from faults.postgres_tap import CommitCuts, PostgresTap
@@ -31,7 +31,6 @@ ROOT = Path(__file__).parent.parent
 RESTART_S = 1.0
 """What a service manager waits before it starts again what died."""
 DRAIN_S = 240.0
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
 @dataclass
@@ -52,7 +51,6 @@ class World:
     def __init__(self, lab: Lab, folder: Path, workload: Workload, rng: random.Random, *, disks: bool) -> None:
         self.lab, self.folder, self.workload, self.rng = lab, folder, workload, rng
         self.has_disks = disks
-        self.has_faketime = FAKETIME.exists()
         self.settings_file = lab.places.runtime / "faults.yaml"
         self.engine_fault, self.worker_fault = folder / "engine.fault", folder / "worker.fault"
         self.clock_file = folder / "clock"
@@ -148,7 +146,7 @@ class World:
     async def _keep_run(self, run: Run) -> None:
         while not self._closing and not run.done:
             run.log = self.folder / f"{run.name}-{len(run.codes)}"
-            run.process = await self.start_run(run.name, run.log, fake_clock=True)
+            run.process = await self.start_run(run.name, run.log)
             code = await run.process.wait()
             run.codes.append(code)
             # 0: everybody is called; 130: drained. Everything else is restarted, as an operator would.
@@ -156,26 +154,19 @@ class World:
             if not run.done:
                 await asyncio.sleep(RESTART_S)
 
-    async def start_run(self, name: str, log: Path, *, fake_clock: bool = False) -> asyncio.subprocess.Process:
+    async def start_run(self, name: str, log: Path) -> asyncio.subprocess.Process:
         """A `dialer run`; its stdout and stderr go to LOG.out and LOG.err."""
-        clock = {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        environment = self._environment(self.engine_fault)
-        if fake_clock and self.has_faketime:
-            environment |= clock
+        environment = self._environment(self.engine_fault) | {skewed.VARIABLE: str(self.clock_file)}
         with log.with_suffix(".out").open("wb") as out, log.with_suffix(".err").open("wb") as err:
             return await asyncio.create_subprocess_exec(
-                *self.command("run", str(self.workload.campaigns[name]), "--json"), stdout=out, stderr=err,
+                *self.command("run", str(self.workload.campaigns[name]), "--json", module="faults.skewed"),
+                stdout=out, stderr=err,
                 env=environment, start_new_session=True, cwd=ROOT,
             )  # fmt: skip
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *words: str, module: str = "cli") -> list[str]:
         """The argv of a dialer command that goes through the proxies."""
-        return [sys.executable, "-m", "cli", *words, "--settings", str(self.settings_file)]
+        return [sys.executable, "-m", module, *words, "--settings", str(self.settings_file)]
 
     def _environment(self, fault: Path) -> dict[str, str]:
         return {**os.environ, FILE_VARIABLE: str(fault), "PYTHONPATH": str(ROOT)}
