@@ -119,6 +119,8 @@ def _say(report: Reconciled, *, dry_run: bool) -> None:
         f"{report.verdicts} verdicts, {report.dialogues} dialogues with {report.answers} answers; "
         f"{report.contacts} contacts changed"
     )
+    if report.other_revision:
+        click.echo(f"revision lost: {report.other_revision} attempts stand under the current one of their campaign")
     for name in report.paused:
         click.echo(f"paused: campaign {name!r}")
     for name, people in sorted(report.unmatched.items()):
@@ -128,6 +130,12 @@ def _say(report: Reconciled, *, dry_run: bool) -> None:
 
 
 def _advise(report: Reconciled, strange: list[_Strange], *, accept: bool) -> None:
+    if report.other_revision:
+        click.echo(
+            "Campaign files were changed after the backup. `dialer contacts import FILE` before this command brings a "
+            "revision back, and answers then stand under the one that asked.",
+            err=True,
+        )
     if report.paused:
         click.echo(
             "Orders that were given after the backup are lost, perhaps one to stop a campaign. Let those go on that "

@@ -21,7 +21,8 @@ from dialer.storage.journal import Claimed, Line, Verdict
 
 _KNOWN = text("select id, state = 'ended' as ended from attempt where id = any(:ids)")
 _MATCH = text("""
-select line.id, c.id as contact_id, c.campaign_id, c.person_id, coalesce(r.id, p.revision_id) as revision_id
+select line.id, c.id as contact_id, c.campaign_id, c.person_id, coalesce(r.id, p.revision_id) as revision_id,
+  r.id is null as other_revision
 from unnest(cast(:ids as uuid[]), cast(:tenants as text[]), cast(:campaigns as text[]), cast(:persons as text[]),
             cast(:revisions as bigint[])) as line (id, tenant_id, campaign, person_key, revision_id)
   join campaign p on p.tenant_id = line.tenant_id and p.name = line.campaign
@@ -91,6 +92,8 @@ class Reconciled:
     open: int = 0
     """Of these, those without a verdict: the engine's recovery settles them."""
     verdicts: int = 0
+    other_revision: int = 0
+    """Of the attempts, those whose revision the database lacks; they and their answers stand under the current one."""
     contacts: int = 0
     dialogues: int = 0
     answers: int = 0
@@ -165,6 +168,7 @@ class Replay:
         standing = {row.id for row in await self._connection.execute(_KNOWN, {"ids": ids})}
         self._waiting = {line.attempt_id: line for line in found if line.attempt_id not in standing}
         made = [one for one in ids if one in standing]
+        self.report.other_revision += sum(matches[one].other_revision for one in made)
         await self._connection.execute(_DIALLED, {"ids": made})
         return made
 

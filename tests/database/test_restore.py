@@ -103,6 +103,29 @@ async def test_a_call_without_a_verdict_is_left_to_recovery(host, tmp_path):
         assert again.ahead() is None
 
 
+async def test_calls_of_a_lost_revision_stand_under_the_current_one_and_are_counted(host, tmp_path):
+    revision = (
+        "with r as (insert into revision (campaign_id, number, sha256, document, base_dir, accepted_at) "
+        "select campaign_id, 2, 'y', document, '/', now() from revision where campaign_id = 1 returning id), "
+        "i as (insert into open_interval select r.id, zones, opens_at, closes_at from open_interval, r "
+        "where revision_id = 1) "
+        "update campaign set revision_id = r.id from r where campaign.id = 1"
+    )
+    async with backup_of(host, tmp_path) as again, backup_of(host, tmp_path) as imported_first:
+        host.database.run(revision)
+        (claim,) = await host.claim("autumn")
+        await host.talk(claim)
+        assert (await again.reconcile()).other_revision == 1
+        current = (
+            "select count(*) from answer join attempt a on a.id = attempt_id join campaign p on p.id = campaign_id "
+            "where answer.revision_id = a.revision_id and p.revision_id = a.revision_id"
+        )
+        assert again.database.rows(current) == [(1,)]
+        imported_first.database.run(revision)
+        assert (await imported_first.reconcile()).other_revision == 0
+        assert imported_first.database.rows(current) == [(1,)]
+
+
 async def test_what_the_backup_wants_to_run_is_paused(host, tmp_path):
     """It may have been stopped since: nobody knows."""
     insert = (
