@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.ivr import Figure, ivr_60, ivr_full
+from bench.ledger import ledger_cost, restart
 from dialer.clock import utc_now
 
-BENCHMARKS = {"ivr_full": ivr_full, "ivr_60": ivr_60}
+BENCHMARKS = {"ivr_full": ivr_full, "ivr_60": ivr_60, "ledger_cost": ledger_cost, "restart": restart}
 TARGET = Path("var/bench")
 
 
@@ -44,7 +45,7 @@ def _write(name: str, figures: list[Figure], conditions: dict[str, object]) -> N
 
 def _show(name: str, figures: list[Figure], conditions: dict[str, object]) -> None:
     table = Table(title=f"{name}  ({', '.join(f'{key} {value}' for key, value in conditions.items())})")
-    for column in ("figure", "value", "unit", "bare loop", "ratio"):
+    for column in ("figure", "value", "unit", "ceiling", "ratio"):
         table.add_column(column, justify="left" if column in ("figure", "unit") else "right")
     for figure in figures:
         cells = (figure.name, figure.value, figure.unit, figure.ceiling, figure.ratio)

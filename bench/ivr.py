@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from bench.measure import Carried, Costs, carried, database_cpu, machine_cpu, pe
 from dialer.campaign.load import load_campaign
 from dialer.campaign.model import Campaign
 from dialer.lab.truth import read_truth
-from dialer.lab.up import Lab, running
+from dialer.lab.up import Lab, NodeRenderer, running
 from dialer.storage.session import sync_engine
 from dialplan.render import render_node
 from sounds.build import build
@@ -69,14 +69,12 @@ def write_campaign(folder: Path, rate: float) -> Path:
 
 
 @contextmanager
-def fresh_lab(folder: Path):  # type: ignore[no-untyped-def]
+def fresh_lab(folder: Path, render: NodeRenderer = render_node):  # type: ignore[no-untyped-def]
     """A lab whose subscribers press 1 some seconds after they answer."""
     table = folder / "numbers.csv"
     rows = "".join(f"{number},*,answers_and_presses,1@{PRESS_AFTER_S}\n" for number in numbers())
     table.write_text("number,nth_invite,behaviour,args\n" + rows, encoding="utf-8")
-    with running(
-        "bench", render_node=render_node, numbers=table, audio_sample=AUDIO_SAMPLE, base=folder / "lab"
-    ) as lab:
+    with running("bench", render_node=render, numbers=table, audio_sample=AUDIO_SAMPLE, base=folder / "lab") as lab:
         yield lab
 
 
@@ -91,10 +89,20 @@ def bare_side(folder: Path, rate: float) -> Side:
         return _watched(lab, [*command, str(rate)], lambda pid: {"client": [pid]}, lambda out: int(out))
 
 
-def engine_side(folder: Path, rate: float) -> Side:
-    """The engine's run, as an operator starts it."""
-    with fresh_lab(folder) as lab:
+def engine_side(
+    folder: Path,
+    rate: float,
+    *,
+    render: NodeRenderer = render_node,
+    environ: Mapping[str, str] | None = None,
+    forget: str | None = None,
+) -> Side:
+    """The engine's run, as an operator starts it; on another node, in another environment, without a setting."""
+    with fresh_lab(folder, render) as lab:
         settings = str(lab.settings_file)
+        if forget:
+            lines = lab.settings_file.read_text(encoding="utf-8").splitlines(keepends=True)
+            lab.settings_file.write_text("".join(line for line in lines if forget not in line), encoding="utf-8")
         campaign = load_campaign(write_campaign(folder, rate))
         build(campaign.campaign, campaign.base_dir, lab.settings)
         command = [sys.executable, "-m", "cli", "run", str(campaign.path), "--settings", settings, "--json"]
@@ -102,6 +110,7 @@ def engine_side(folder: Path, rate: float) -> Side:
             lab, command,
             lambda pid: {"ami": [pid], "agi": [p for p in pids_with("agi", settings) if p != pid]},
             lambda _out: _answers(lab),
+            environ,
         )  # fmt: skip
 
 
@@ -120,13 +129,17 @@ def _answers(lab: Lab) -> int:
 
 
 def _watched(
-    lab: Lab, command: list[str], roles: Callable[[int], dict[str, list[int]]], answers: Callable[[str], int]
+    lab: Lab,
+    command: list[str],
+    roles: Callable[[int], dict[str, list[int]]],
+    answers: Callable[[str], int],
+    environ: Mapping[str, str] | None = None,
 ) -> Side:
     postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
     sql_before, (busy_before, all_before) = database_cpu(postmaster), machine_cpu()
     costs = Costs()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, text=True)
+        process = subprocess.Popen(command, stdout=out, stderr=err, text=True, env=environ)
         while process.poll() is None:
             for role, pids in roles(process.pid).items():
                 costs.look(role, pids)

@@ -27,7 +27,7 @@ from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress, from_data
 from dialer.engine.supervisor import Supervisor
 from dialer.engine.witness import ReadCel
-from dialer.errors import DialerError, Fenced, RefusedBySafety
+from dialer.errors import DatabaseAway, DialerError, Fenced, RefusedBySafety
 from dialer.monitoring.terminal import View
 from dialer.settings import NodeSettings, Settings, TrunkSettings, read_secret
 from dialer.storage.journal import Journal
@@ -74,8 +74,12 @@ class Desk(Protocol):
         """Whether an engine may start here at all. Raises RestoredDatabase."""
         ...
 
-    def prepare(self) -> RunningCampaign:
-        """Registers the file, imports its people, makes its prompts, and wants it to run unless it does."""
+    def prepare(self, *, elsewhere: bool) -> RunningCampaign:
+        """Registers the file, imports its people, makes its prompts, and wants it to run.
+
+        With another engine on the node (`elsewhere`) a campaign that runs already is left as it is, and a changed file
+        refused: RefusedBySafety.
+        """
         ...
 
     def again(self) -> None:
@@ -98,12 +102,17 @@ def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
     """
     trunk = settings.trunk(campaign.capacity.trunks[0])
     assert trunk is not None, "load.check_against has found it"
-    if not trunk.on_loopback:
+    if not may_call_through(trunk):
         raise RefusedBySafety(
             f"trunk {trunk.name!r} leads to {trunk.host}, outside this machine. This release calls only through trunks "
             "on a loopback address such as 127.0.0.1, because it does not check do-not-call lists yet."
         )
     return trunk
+
+
+def may_call_through(trunk: TrunkSettings | None) -> bool:
+    """Whether this release calls through a trunk at all: only one that does not leave the machine."""
+    return trunk is not None and trunk.on_loopback
 
 
 async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progress, bool]:
@@ -122,12 +131,12 @@ async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progre
                     await engine.link.connect()
                     await asyncio.to_thread(desk.check)
                     if campaign is None:
-                        campaign = await asyncio.to_thread(desk.prepare)
+                        campaign = await asyncio.to_thread(desk.prepare, elsewhere=False)
                     else:
                         await asyncio.to_thread(desk.again)
                     return await _dial(engine, campaign, view)
                 if campaign is None:
-                    campaign = await asyncio.to_thread(desk.prepare)
+                    campaign = await asyncio.to_thread(desk.prepare, elsewhere=True)
                     view.note(f"Another engine dials through {machine.node.name!r}; {campaign.name} runs on that one.")
                 watched = await _watch_elsewhere(desk, view)
                 if watched is not None:
@@ -179,26 +188,35 @@ class _Engine:
         store = PostgresStore(async_engine(settings), node.name, settings.spool_dir)
 
         async def kick() -> bool:
-            # Only who holds the node may end another's session with it; just now, not some seconds ago.
-            return await store.hold_node() > 0 and await console.kick(names.AMI_USER) > 0
+            # Only who holds the node may end another's session with it; now, not some seconds ago.
+            try:
+                ours = await store.hold_node() > 0
+            except DatabaseAway:
+                return False
+            if ours:
+                await console.kick(names.AMI_USER)
+            return ours
 
         console = Console(argv=node.console)
 
+        journal = Journal(settings.journal_dir, node.name)
         secret = read_secret(node.ami.secret_file)
         link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, secret, clock.now, kick if node.console else None)
         try:
-            yield cls(machine=machine, store=store, link=link, journal=Journal(settings.journal_dir, node.name),
-                      clock=clock)  # fmt: skip
+            yield cls(machine=machine, store=store, link=link, journal=journal, clock=clock)
         finally:
             link.close()
+            journal.close()
 
     def supervisor(self) -> Supervisor:
         machine, clock = self.machine, self.clock
         telephony = AmiTelephony(self.link, machine.settings.mac_key(), clock.now)
         parts = Parts(store=self.store, telephony=telephony, journal=self.journal, clock=clock)
+        trunks = {trunk.name for trunk in machine.settings.trunks if trunk.node == machine.node.name}
+        safe = {name for name in trunks if may_call_through(machine.settings.trunk(name))}
         return Supervisor(
-            parts, machine.workers_answer, machine.refresh_calendar, self._full_disk, _cel_reader(machine.node)
-        )  # fmt: skip
+            parts, safe, machine.workers_answer, machine.refresh_calendar, self._full_disk, _cel_reader(machine.node)
+        )
 
     @contextmanager
     def staffed(self, supervisor: Supervisor) -> Iterator[None]:

@@ -180,15 +180,16 @@ class _Desk:
     def check(self) -> None:
         check_database(self._engine, self._settings)
 
-    def prepare(self) -> RunningCampaign:
+    def prepare(self, *, elsewhere: bool) -> RunningCampaign:
         loaded, settings = self._loaded, self._settings
         migrate.require_current(self._engine)
-        self._refuse_change_under_way()
+        if elsewhere:
+            self._refuse_change_under_way()
         made = prepare(self._engine, loaded, utc_now(), self._view.note, settings.state_dir / "rejects")
         self._siblings.build_prompts(loaded, settings, _prompt_progress(self._view))
         self._campaign = running(loaded.campaign, made.campaign_id, made.revision_id, self._overrides)
-        found = self.find()
-        if found is not None and found.engine_live and found.wanted is not Wanted.IDLE:
+        found = self.find() if elsewhere else None
+        if found is not None and found.wanted is not Wanted.IDLE:
             if self._overrides != Overrides():
                 self._view.note(f"{loaded.campaign.campaign} runs already, with the limits that it was started with.")
             return self._campaign

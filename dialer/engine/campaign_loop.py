@@ -27,6 +27,9 @@ REFUSED_PAUSE_S = 30.0
 """After so many refusals in a row the node is asked again only now and then, with one call: each refusal costs a person
 one of few retries, and a list would be used up in minutes."""
 
+NOTE_AGAIN_S = 5.0
+"""Until the journal is tried again: each try claims people and gives them back."""
+
 
 class CampaignLoop:
     """Launches one campaign's calls."""
@@ -54,7 +57,7 @@ class CampaignLoop:
         self._ordering: set[asyncio.Task[None]] = set()
         self._launched_at: deque[float] = deque(maxlen=10_000)
         self._refusals = 0
-        self._ask_again_at = 0.0
+        self._ask_again_at = self._note_again_at = 0.0
 
     async def turn(self) -> int:
         """Launches what may be launched now; how many that was. `binding` then says what kept it from more."""
@@ -105,6 +108,8 @@ class CampaignLoop:
         return made_at
 
     def _refused(self, now: float) -> Binding | None:
+        if now < self._note_again_at:
+            return Binding.DISK_FULL
         return Binding.NODE_REFUSES if self._refusals >= REFUSALS and now < self._ask_again_at else None
 
     async def _launch(self, claims: list[Claim], claimed_at: float) -> None:
@@ -133,6 +138,7 @@ class CampaignLoop:
             await asyncio.to_thread(self._journal.claimed, self.campaign.name, claims)
         except OSError as error:
             log.error("the journal cannot be written, nothing is sent: %s", error, extra={"event": "journal.failed"})
+            self._note_again_at = self._clock.monotonic() + NOTE_AGAIN_S
             self.binding = Binding.DISK_FULL
             return False
         return True

@@ -93,7 +93,7 @@ class CampaignRun:
         sent = await self._store.sent_lately(campaign.id, window_s(campaign.calls_per_second))
         self._tracker.channels_made_at[campaign.id].extend([self._clock.monotonic()] * sent)
         await self._look_at_totals()
-        self._dispositions.update(await self._store.dispositions(campaign.id))
+        self._dispositions = Counter(await self._store.dispositions(campaign.id))
         while not await self._is_over():
             launched = 0
             if self.is_draining or self._somebody_may_be_due():
@@ -168,6 +168,7 @@ class CampaignRun:
         """Looks once more: the last verdict may have made somebody due again."""
         try:
             await self._look_at_totals()
+            self._dispositions = Counter(await self._store.dispositions(self.campaign.id))
         except Fenced:
             raise
         except DialerError as error:

@@ -153,6 +153,10 @@ class Journal(Protocol):
         """Notes stored verdicts. Raises OSError."""
         ...
 
+    def forget(self, before: datetime) -> None:
+        """Drops what is older. Blocks: to be called in a thread."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:

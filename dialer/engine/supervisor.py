@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -30,6 +30,8 @@ SWEEP_EVERY_S = 10
 CEL_EVERY_S = 2
 LOOK_EVERY_S = 2
 CALENDAR_EVERY_S = 3600
+KEPT = timedelta(days=14)
+"""How long this host remembers its calls: no older backup of the database can be brought up to date."""
 
 
 class Supervisor:
@@ -38,19 +40,21 @@ class Supervisor:
     def __init__(
         self,
         parts: Parts,
+        trunks: Collection[str],
         workers_answer: Callable[[], Awaitable[bool]],
         refresh_calendar: Callable[[int], Awaitable[None]],
         disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
     ) -> None:
-        """`workers_answer` says whether FastAGI workers of ours listen; `refresh_calendar` writes a revision's days
-        ahead; `disks` says which disk is too full to go on calling, empty: none; `read_cel` reads the node's own record
-        of calls, where this machine can.
+        """`trunks` are those that may be called through; `workers_answer` says whether FastAGI workers of ours listen;
+        `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on calling, empty:
+        none; `read_cel` reads the node's own record of calls, where this machine can.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock)
         self._witness = Witness(parts.store, read_cel, parts.clock)
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
+        self._trunks = trunks
         self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
         self._runs: dict[int, CampaignRun] = {}
         self._last: dict[int, Progress] = {}
@@ -186,10 +190,13 @@ class Supervisor:
             orders = {order.campaign.id: order for order in await self._store.wanted_runs(self._own)}
             for campaign_id, order in orders.items():
                 run = self._runs.get(campaign_id)
-                if run is None:
+                if run is not None:
+                    run.want(order.wanted)
+                elif order.campaign.trunk in self._trunks:
                     self._start(order)
                 else:
-                    run.want(order.wanted)
+                    log.error("%s wants trunk %r, which this engine may not use", order.campaign.name,
+                              order.campaign.trunk, extra={"event": "trunk.refused"})  # fmt: skip
             self._idle.set() if not self._runs else self._idle.clear()
 
     def _start(self, order: WantedRun) -> None:
@@ -322,6 +329,7 @@ class Supervisor:
 
     async def _daily_room(self) -> None:
         await self._store.ensure_partitions(self._clock.now())
+        await asyncio.to_thread(self._parts.journal.forget, self._clock.now() - KEPT)
         for run in list(self._runs.values()):
             await self._refresh_calendar(run.campaign.revision_id)
 

@@ -130,11 +130,12 @@ async def wanted(engine: AsyncEngine, node: str, epoch: int, own: Sequence[int] 
         return [_wanted(row) for row in await connection.execute(_WANTED, values)]
 
 
-async def report(engine: AsyncEngine, progress: Mapping[int, dict[str, Any]]) -> None:
-    """Stores how far campaigns are, for those who watch from elsewhere."""
+async def report(engine: AsyncEngine, node: str, epoch: int, progress: Mapping[int, dict[str, Any]]) -> None:
+    """Stores how far campaigns are, for those who watch from elsewhere. Raises Fenced."""
     if not progress:
         return
     async with engine.begin() as connection:
+        await leases.require(connection, node, epoch)
         texts = [json.dumps(one) for one in progress.values()]
         await connection.execute(_PROGRESS, {"campaigns": list(progress), "progress": texts})
 

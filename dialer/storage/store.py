@@ -130,7 +130,7 @@ class PostgresStore:
     async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
         """Stores how far campaigns are."""
         async with _plain_errors():
-            await runs.report(self._engine, progress)
+            await runs.report(self._engine, self._node, self.epoch, progress)
 
     async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
         """Makes a campaign idle: nothing of it is left to do, or to be done now."""

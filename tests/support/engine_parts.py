@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -140,7 +141,7 @@ class FakeStore:
         )  # fmt: skip
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
-        return {}
+        return Counter(attempt.disposition for attempt in self.saved.values() if attempt.disposition is not None)
 
 
 @dataclass
@@ -197,8 +198,11 @@ class FakeJournal:
             raise OSError("no space left on device")
         self.noted += [claim.attempt.id for claim in claims]
 
-    def ended(self, changes: Sequence[tuple[Attempt, ContactChange | None]]) -> None:
+    def ended(self, changes: Sequence[tuple[Attempt, ContactChange]]) -> None:
         self.verdicts += [attempt.id for attempt, _ in changes]
+
+    def forget(self, before: datetime) -> None:
+        return None
 
 
 def make_parts(

@@ -451,7 +451,7 @@ class Whole:
         self.telephony, self.clock = FakeTelephony(), FakeClock()
         self.full = ""
         self.parts = make_parts(self.store, self.telephony, self.clock)
-        self.supervisor = Supervisor(self.parts, yes, nothing, lambda: self.full)
+        self.supervisor = Supervisor(self.parts, {"a"}, yes, nothing, lambda: self.full)
 
     async def run(self) -> None:
         await asyncio.wait_for(self.supervisor.run([1]), 20)
