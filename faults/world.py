@@ -8,7 +8,6 @@ import random
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,14 +109,14 @@ class World:
     async def close(self) -> list[str]:
         """Ends the workers and the proxies; processes that did not end in good order, in words."""
         self._closing = True
-        left = []
-        if self._service is not None and self._service.returncode is None:
-            self._service.terminate()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._service.wait(), 20)
+        # Also those that a run started and left behind for calls that were live when it died: nobody needs them now.
+        for parent in self.worker_parents():
+            send_signal(*parent, signal.SIGTERM)
+        await self.until(lambda: not processes_of(self.settings_file), 20)
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        left = []
         for pid, arguments in processes_of(self.settings_file):
             left.append(f"process {pid} was still there: {' '.join(arguments[-6:])}")
             send_signal(pid, arguments, signal.SIGKILL)
