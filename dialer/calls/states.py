@@ -86,7 +86,7 @@ def _submitting(attempt: Attempt, event: CallEvent) -> Attempt:
             return replace(attempt, state=State.UNCLEAR)
         case Refused(message=message):
             return _end(replace(attempt, refusal=message))
-        case Returned():
+        case Returned() if attempt.state is State.SUBMITTING:
             return _end(replace(attempt, returned=True))
     return _placing(attempt, event)
 
