@@ -20,14 +20,17 @@ from dialer.storage.bulk import insert_rows
 from dialer.storage.journal import Claimed, Line, Verdict
 
 _KNOWN = text("select id, state = 'ended' as ended from attempt where id = any(:ids)")
+# A database that was just restored has no statistics yet: the limits make PostgreSQL take the indexes, line by line.
 _MATCH = text("""
-select line.id, c.id as contact_id, c.campaign_id, c.person_id, coalesce(r.id, p.revision_id) as revision_id,
-  r.id is null as other_revision
+select line.id, c.id as contact_id, p.id as campaign_id, person.id as person_id,
+  coalesce(r.id, p.revision_id) as revision_id, r.id is null as other_revision
 from unnest(cast(:ids as uuid[]), cast(:tenants as text[]), cast(:campaigns as text[]), cast(:persons as text[]),
             cast(:revisions as bigint[])) as line (id, tenant_id, campaign, person_key, revision_id)
-  join campaign p on p.tenant_id = line.tenant_id and p.name = line.campaign
-  join person on person.tenant_id = line.tenant_id and person.person_key = line.person_key
-  join contact c on c.campaign_id = p.id and c.person_id = person.id
+  join lateral (select id, revision_id from campaign
+                where tenant_id = line.tenant_id and name = line.campaign limit 1) as p on true
+  join lateral (select id from person
+                where tenant_id = line.tenant_id and person_key = line.person_key limit 1) as person on true
+  join lateral (select id from contact where campaign_id = p.id and person_id = person.id limit 1) as c on true
   left join revision r on r.id = line.revision_id and r.campaign_id = p.id
 """)
 _STANDING = text("""

@@ -55,7 +55,7 @@ class Ahead:
 
     def __str__(self) -> str:
         return (
-            f"the database lacks {self.attempts} calls and {self.verdicts} verdicts, the first of "
+            f"the database lacks at least {self.attempts} calls and {self.verdicts} verdicts, the first of "
             f"{self.since:%Y-%m-%d %H:%M:%S} UTC, that this host's journal holds: it was restored from an older "
             "backup, or is another one. People would be called again. Run `dialer restore-reconcile`."
         )
