@@ -22,6 +22,7 @@ from dialer.clock import Clock
 from dialer.errors import DatabaseAway, DialerError
 from dialer.log import Sparse
 from dialer.settings import Settings
+from dialer.storage import dialogues
 from dialer.storage.spool import Archive, Kept, Spool, SpoolFile
 
 log = logging.getLogger(__name__)
@@ -269,20 +270,13 @@ class Records:
             except OSError as error:
                 self._disk_trouble(error)
             except Exception:
-                log.exception("orphans_not_shipped")
+                log.exception("orphans_not_stored")
 
     async def _bring_home(self, file: SpoolFile) -> None:
         try:
-            writes = file.read().writes
-            if writes:
-                await self._store.write([writes])
-                self._keep(writes)
-            file.remove()
-            log.warning("orphan_shipped", extra={"attempt": str(file.attempt_id), "rows": len(writes)})
+            await dialogues.bring_home(file, self._store.write, self._keep)
         except DialerError as error:
             self._trouble.note("orphan_stays", str(error))
-        finally:
-            file.close()
 
     def _keep(self, rows: Writes) -> None:
         try:

@@ -163,7 +163,7 @@ def _advise(report: Reconciled, strange: list[_Strange], *, accept: bool) -> Non
 
 async def _strange(settings: Settings, node: NodeSettings, *, accept: bool) -> _Strange:
     """Calls that neither database nor journal know; `accept` stores the record, which an engine then goes on from."""
-    store = PostgresStore(async_engine(settings), node.name, settings.spool_dir)
+    store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir)
     path = node.cel_file
     assert path is not None
     witness = Witness(store, lambda position: cel.read(path, position), SystemClock())
@@ -188,7 +188,7 @@ async def _forget(settings: Settings) -> None:
         end = await asyncio.to_thread(_end_of, node.cel_file)
         if end is None:
             continue
-        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir)
+        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir)
         try:
             await _hold(store, node)
             await store.begin_cel()

@@ -185,7 +185,7 @@ class _Engine:
     @contextmanager
     def of(cls, machine: Machine) -> Iterator[_Engine]:
         settings, node, clock = machine.settings, machine.node, SystemClock()
-        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir)
+        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir)
 
         async def kick() -> bool:
             # Only who holds the node may end another's session with it; now, not some seconds ago.

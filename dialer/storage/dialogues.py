@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dialer.calls.results import Answer, DialogueEnd, Memory, Try, TryOutcome, Writes
 from dialer.storage import tables
 from dialer.storage.bulk import insert_rows
+from dialer.storage.spool import SpoolFile
+
+log = logging.getLogger(__name__)
 
 
 async def write(connection: AsyncConnection, group: Sequence[Writes]) -> None:
@@ -23,6 +27,24 @@ async def write(connection: AsyncConnection, group: Sequence[Writes]) -> None:
     await insert_rows(connection, tables.answer, [_answer_row(item) for writes in group for item in writes.answers])
     await insert_rows(connection, tables.flow_result, [_end_row(item) for writes in group for item in writes.ends])
     await insert_rows(connection, tables.event, [item for writes in group for item in writes.events])
+
+
+async def bring_home(
+    file: SpoolFile, write: Callable[[Sequence[Writes]], Awaitable[None]], keep: Callable[[Writes], None]
+) -> None:
+    """Writes what a dead worker left of a dialogue, gives it to the archive, and removes its file.
+
+    Raises what `write` raises, and OSError; then the file stays for the next try.
+    """
+    try:
+        writes = file.read().writes
+        if writes:
+            await write([writes])
+            keep(writes)
+        file.remove()
+        log.warning("orphan_stored", extra={"attempt": str(file.attempt_id), "rows": len(writes)})
+    finally:
+        file.close()
 
 
 async def memories(connection: AsyncConnection, attempt_ids: Sequence[UUID]) -> dict[UUID, Memory]:

@@ -115,22 +115,30 @@ class Spool:
             # Its last owner removed it between our open and our lock.
             os.close(descriptor)
 
+    def take(self, attempt_id: UUID) -> SpoolFile | None:
+        """The dialogue's file, if there is one and nobody holds it. Raises OSError."""
+        path = self._directory / f"{attempt_id}{_ENDING}"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        if not _lock(descriptor):
+            return None
+        if os.fstat(descriptor).st_nlink:
+            return SpoolFile(attempt_id, path, descriptor)
+        os.close(descriptor)
+        return None
+
     def orphans(self) -> Iterator[SpoolFile]:
         """Files that nobody holds, and that nobody has touched since the last call, each under our lock."""
         before, self._seen = self._seen, {}
         for attempt_id, path in _files(self._directory):
             with suppress(FileNotFoundError):
-                touched = path.stat().st_mtime_ns
-                self._seen[path.name] = touched
-                if before.get(path.name) != touched:
-                    continue
-                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-                if not _lock(descriptor):
-                    continue
-                if os.fstat(descriptor).st_nlink:
-                    yield SpoolFile(attempt_id, path, descriptor)
-                else:
-                    os.close(descriptor)
+                self._seen[path.name] = path.stat().st_mtime_ns
+            if path.name in before and before[path.name] == self._seen.get(path.name):
+                file = self.take(attempt_id)
+                if file is not None:
+                    yield file
 
 
 def pending(directory: Path, attempt_ids: Iterable[UUID]) -> set[UUID]:

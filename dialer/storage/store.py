@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -15,23 +16,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
-from dialer.calls.results import DialogueEnd
+from dialer.calls.results import DialogueEnd, Writes
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.running import Wanted, WantedRun
+from dialer.clock import utc_now
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway, DialerError
-from dialer.storage import attempts, cel, claims, event_log, leases, runs, spool
+from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, runs, spool
 from dialer.storage.session import explain
+from dialer.storage.spool import Archive, Spool
 
 TIMEOUT_S = 15.0
+
+log = logging.getLogger(__name__)
 
 
 class PostgresStore:
     """Claims, transitions and totals in PostgreSQL. Raises DatabaseAway when it cannot be reached."""
 
-    def __init__(self, engine: AsyncEngine, node: str, spool_dir: Path) -> None:
-        """`spool_dir` holds what the workers of this host could not store yet."""
+    def __init__(self, engine: AsyncEngine, node: str, spool_dir: Path, journal_dir: Path) -> None:
+        """`spool_dir` holds what the workers of this host could not store yet, `journal_dir` what they stored."""
         self._engine, self._node, self._spool_dir = engine, node, spool_dir
+        self._spool, self._archive = Spool(spool_dir), Archive(journal_dir)
         self._holder = leases.this_process()
         self.epoch = 0
         """Of our lease of the node; 0 before the first."""
@@ -109,8 +115,32 @@ class PostgresStore:
             return await attempts.open_attempts(self._engine, self._node)
 
     async def awaiting_rows(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
-        """Attempts whose dialogue this host has rows of that are not stored yet."""
+        """Attempts whose dialogue this host has rows of that are not stored yet; those of dead workers now are."""
+        for attempt_id in spool.pending(self._spool_dir, attempt_ids):
+            await self._bring_home(attempt_id)
         return spool.pending(self._spool_dir, attempt_ids)
+
+    async def _bring_home(self, attempt_id: UUID) -> None:
+        """In the place of the workers: none may be left to do it. Raises DatabaseAway."""
+        try:
+            file = self._spool.take(attempt_id)
+            if file is not None:
+                async with _plain_errors():
+                    await dialogues.bring_home(file, self._write_rows, self._keep_rows)
+        except DatabaseAway:
+            raise
+        except (DialerError, OSError) as error:
+            # It stays, and whoever waits for it does so only for a time.
+            log.error("rows of a dialogue cannot be stored: %s", error, extra={"event": "spool.refused"})
+
+    async def _write_rows(self, group: Sequence[Writes]) -> None:
+        async with self._engine.begin() as connection:
+            await dialogues.write(connection, group)
+
+    def _keep_rows(self, rows: Writes) -> None:
+        with suppress(OSError):
+            # Without space the database alone has them, as it should.
+            self._archive.append(rows, utc_now().date())
 
     async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
         """Those that the database has never heard of."""

@@ -21,7 +21,9 @@ from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcom
 from dialer.campaign.model import Campaign
 from dialer.clock import utc_now
 from dialer.storage import spool
+from dialer.storage.session import async_engine
 from dialer.storage.spool import Spool, SpoolFile
+from dialer.storage.store import PostgresStore
 from sounds.build import build
 from tests.conftest import Database
 from tests.database.test_agi_results import DOCUMENT, KEY, Worker, add_attempt, running
@@ -324,3 +326,23 @@ async def test_an_orphan_that_postgresql_refuses_stays_and_keeps_nobody_elses_ba
     await until(lambda: [path.stem for path in files(database)] == [str(stranger)])
     assert database.rows("select attempt_id from answer") == [(ours,)]
     assert database.rows("select count(*) from flow_result") == [(0,)], "nobody invents a result"
+
+
+async def test_with_no_worker_left_the_engine_stores_what_they_left(database: Database) -> None:
+    dead, live, refused, other = add_attempt(database), add_attempt(database, number=2), uuid4(), uuid4()
+    spooled = Spool(database.settings.spool_dir)
+    held = spooled.open(live)
+    for attempt_id in (dead, refused):
+        file = spooled.open(attempt_id)
+        assert file is not None
+        file.begin({})
+        file.append(rows_of(attempt_id, "1", "yes"))
+        file.close()
+    engine = async_engine(database.settings)
+    store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
+    assert await store.awaiting_rows([dead, live, refused, other]) == {live, refused}
+    await engine.dispose()
+    assert held is not None
+    held.remove()
+    assert database.rows("select attempt_id from answer") == [(dead,)]
+    assert [kept.attempts() for kept in archived(database)] == [[str(dead)]]

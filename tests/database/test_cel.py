@@ -13,7 +13,7 @@ from tests.unit.test_cel import ID, line
 
 async def test_the_record_is_shipped_once_and_found_by_attempt(database, tmp_path):
     path, engine = tmp_path / "cel.jsonl", async_engine(database.settings)
-    store = PostgresStore(engine, "node-1", database.settings.spool_dir)
+    store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
     assert await store.hold_node()
     witness = Witness(store, lambda position: cel.read(path, position))
     await witness.begin()

@@ -58,7 +58,7 @@ def numbers(count: int) -> list[str]:
 @pytest.fixture
 async def engine(database):
     made = async_engine(database.settings, pool_size=10)
-    _HOLDERS[made] = PostgresStore(made, "node-1", database.settings.spool_dir)
+    _HOLDERS[made] = PostgresStore(made, "node-1", database.settings.spool_dir, database.settings.journal_dir)
     assert await _HOLDERS[made].hold_node()
     yield made
     await _HOLDERS.pop(made).close()

@@ -24,7 +24,8 @@ from tests.database.test_claims import make_campaign, numbers
 @pytest.fixture
 async def stores(database):
     engine = async_engine(database.settings, pool_size=4)
-    made = [PostgresStore(engine, "node-1", database.settings.spool_dir) for _ in range(2)]
+    directories = database.settings.spool_dir, database.settings.journal_dir
+    made = [PostgresStore(engine, "node-1", *directories) for _ in range(2)]
     # Both are of this process, which lives; another holder's name makes them two.
     made[1]._holder = "elsewhere kernel ns 1 1"
     yield made

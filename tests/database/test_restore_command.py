@@ -34,7 +34,7 @@ def cel_file(tmp_path):
 
 
 def witness(host: Engine, path) -> Witness:
-    store = PostgresStore(host.engine, host.node, host.database.settings.spool_dir)
+    store = PostgresStore(host.engine, host.node, host.database.settings.spool_dir, host.database.settings.journal_dir)
     return Witness(store, lambda position: cel.read(path, position), SystemClock())
 
 
@@ -66,7 +66,7 @@ async def test_lost_calls_are_put_in_again_and_told(host, tmp_path, cel_file):
 
 
 async def test_it_refuses_while_an_engine_runs(host, cel_file):
-    store = PostgresStore(host.engine, "node-9", host.database.settings.spool_dir)
+    store = PostgresStore(host.engine, "node-9", host.database.settings.spool_dir, host.database.settings.journal_dir)
     assert await store.hold_node()
     result = await reconcile(host, cel_file)
     assert isinstance(result.exception, RefusedBySafety)

@@ -39,7 +39,7 @@ async def test_status_says_who_dials_what_is_wanted_and_what_is_unclear(database
     assert "c: never ran" in ask()
     revision_id = database.rows("select revision_id from campaign")[0][0]
     engine = async_engine(database.settings)
-    store = PostgresStore(engine, "node-1", database.settings.spool_dir)
+    store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
     await store.hold_node()
     database.run(
         "insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, orders, "
@@ -73,7 +73,7 @@ async def test_status_says_who_dials_what_is_wanted_and_what_is_unclear(database
 async def test_an_order_of_an_engine_that_died_is_not_taken_up_by_the_next_campaigns(database):
     ids = [make_campaign(database, name, numbers(1)) for name in ("old", "mine", "new")]
     engine = async_engine(database.settings)
-    store = PostgresStore(engine, "node-1", database.settings.spool_dir)
+    store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
 
     def want(campaign_id):
         database.run(
