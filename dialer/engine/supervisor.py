@@ -58,7 +58,7 @@ class Supervisor:
         self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
         self._runs: dict[int, CampaignRun] = {}
         self._last: dict[int, Progress] = {}
-        self._doubt, self._adopted, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._doubt, self._compared, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
@@ -261,10 +261,12 @@ class Supervisor:
     # -- calls -----------------------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
-        # What Asterisk says of calls from before us would mean nothing until they are adopted; it waits in the queue.
-        await self._adopted.wait()
+        # A call that was answered while nobody watched ends here with a hangup that says nothing of the answer. What
+        # Asterisk says therefore waits in the queue until it was asked, or its record, what was missed.
         while True:
-            for attempt_id, event in await self._telephony.next_events():
+            events = await self._telephony.next_events()
+            await self._compared.wait()
+            for attempt_id, event in events:
                 self.tracker.apply(attempt_id, event)
 
     async def _recover(self) -> None:
@@ -274,9 +276,11 @@ class Supervisor:
             self._doubt.clear()
             try:
                 await self._recovery.adopt()
-                self._adopted.set()
-                if self._telephony.is_up and await self._recovery.compare() and not self._doubt.is_set():
+                compared = self._telephony.is_up and await self._recovery.compare()
+                # A link that was lost meanwhile is a new doubt, also before it is back.
+                if compared and self._telephony.is_up and not self._doubt.is_set():
                     self._recovered = True
+                    self._compared.set()
                     for run in self._runs.values():
                         run.wake()
                     continue
@@ -313,6 +317,7 @@ class Supervisor:
 
     def _on_down(self) -> None:
         self._recovered = False
+        self._compared.clear()
         self.tracker.look_away()
 
     async def _renew(self) -> None:

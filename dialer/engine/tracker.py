@@ -187,7 +187,8 @@ class Tracker:
         patience = None
         if attempt.state is State.CLOSING:
             patience = FLOW_RESULT_S if waits_for(attempt) == "flow_result" else REASON_S
-        elif attempt.originate_reason is not None and attempt.answered_at is None:
+        elif attempt.originate_reason is not None and attempt.answered_at is None and attempt.watched:
+            # What was missed while nobody watched does not come any more: recovery asks the node and its record.
             patience = HANGUP_S if attempt.channel_seen else REASON_S
         if patience is None:
             opened.waits_until = None

@@ -427,8 +427,11 @@ async def test_what_failed_unseen_is_not_called_not_placed(rig):
     rig.tracker.apply(claim.attempt.id, Accepted(at=T0))
     rig.tracker.look_away()
     rig.tracker.apply(claim.attempt.id, Responded(at=T0, success=False, reason=0))
-    rig.clock.passed_s += 5
+    rig.clock.passed_s += 15
     await rig.tracker._turn()
+    assert rig.tracker.open_attempts, "the node and its record are asked first"
+    await rig.recovery.compare()
+    await rig.tracker.flush()
     assert rig.saved(claim).disposition.value == "unknown"
 
 
@@ -470,6 +473,26 @@ async def test_a_run_ends_when_everybody_has_a_verdict():
     assert whole.store.reported[1]["dispositions"] == {"not_placed": 5}
     assert whole.store.wanted is Wanted.IDLE
     assert len(whole.telephony.orders) == 5
+
+
+async def test_a_hangup_after_an_answer_that_nobody_saw_waits_until_the_record_was_asked():
+    """The restart fell into the call, its end into the fence: by itself the hangup looks like a call nobody took."""
+    whole = Whole(0)
+    claim = make_claim(state=State.RINGING, ringing_at=T0, channel_seen=True, watched=False)
+    whole.store.left = [Leftover(claim=claim, terms=TERMS)]
+    whole.store.results[claim.attempt.id] = end_of(claim)
+    whole.store.cel[claim.attempt.id] = [
+        CelRecord(inode=1, offset=place, attempt_id=claim.attempt.id, kind=kind, at=T0, digit=None, cause=16)
+        for place, kind in enumerate(("CHAN_START", "ANSWER", "HANGUP"))
+    ]
+    messages = [[(claim.attempt.id, HungUp(at=T0, cause=16, tech_cause=None))]]
+
+    async def next_events():
+        return messages.pop() if messages else await asyncio.Event().wait()
+
+    whole.telephony.next_events = next_events
+    await whole.run()
+    assert whole.store.saved[claim.attempt.id].disposition.value == "completed"
 
 
 async def test_a_paused_campaign_calls_nobody_until_it_is_resumed():
