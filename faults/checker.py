@@ -118,7 +118,7 @@ def _retry(before: Sequence[Call], again: Call) -> Iterator[Violation]:
     assert again.invite is not None
     last = before[-1]
     earliest = _allowed_from(before, again.attempt.number)
-    evidence = tuple(_say(one.attempt) for one in (*before, again))
+    evidence = tuple(_say(one.attempt) for one in (*before, again)) + last.attempt.story
     if earliest is None:
         verdict = last.attempt.disposition or "an open attempt"
         yield Violation(
@@ -197,7 +197,7 @@ def _ceilings(history: History) -> Iterator[Violation]:
 def _verdict(call: Call, history: History) -> Iterator[Violation]:
     attempt, row = call.attempt, call.invite
     verdict = attempt.disposition
-    evidence = (_say(attempt), *([_say_row(row)] if row else []), f"CEL: {_say_cel(attempt)}")
+    evidence = (_say(attempt), *([_say_row(row)] if row else []), f"CEL: {_say_cel(attempt)}", *attempt.story)
     if verdict is None:
         return
     if verdict in NO_CALL and row is not None:
@@ -234,7 +234,7 @@ def _answers(call: Call, history: History) -> Iterator[Violation]:
     attempt, row = call.attempt, call.invite
     if row is None:
         return
-    evidence = (_say(attempt), _say_row(row), f"CEL: {_say_cel(attempt)}")
+    evidence = (_say(attempt), _say_row(row), f"CEL: {_say_cel(attempt)}", *attempt.story)
     if attempt.flow_answers != len(attempt.answers) and attempt.flow_result is not None:
         what = f"attempt {attempt.id}: the result counts {attempt.flow_answers} answers, {len(attempt.answers)} stand"
         yield Violation(kind="lost_answer", what=what, evidence=evidence)
@@ -282,13 +282,15 @@ def _silent(history: History) -> Iterator[Violation]:
 
 def _in_time(attempt: AttemptRow, history: History) -> Iterator[Violation]:
     if attempt.disposition is None:
-        yield Violation(kind="open_attempt", what=f"attempt {attempt.id} never ended", evidence=(_say(attempt),))
+        yield Violation(
+            kind="open_attempt", what=f"attempt {attempt.id} never ended", evidence=(_say(attempt), *attempt.story)
+        )
         return
     closed_at = attempt.closed_at or history.ended_at
     since = max([attempt.opened_at, *(one.healed_at for one in history.faults if one.healed_at <= closed_at)])
     if closed_at - since > IN_TIME + BUSY_MACHINE:
         what = f"attempt {attempt.id} ended {closed_at - since} after the last heal, {IN_TIME} allowed"
-        yield Violation(kind="late_verdict", what=what, evidence=(_say(attempt),))
+        yield Violation(kind="late_verdict", what=what, evidence=(_say(attempt), *attempt.story))
 
 
 # -- small things -----------------------------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ order by a.submitting_at, a.id
 """)
 _TRIES = text("select attempt_id::text as id, step, keys, at from answer_try order by at, try_no")
 _ANSWERS = text("select attempt_id::text as id, step from answer order by at")
+_STORY = text("""
+select subject_id as id, type, occurred_at, ingested_at, payload from event
+where subject_type in ('attempt', 'dialogue') order by ingested_at, seq
+""")
 _IN_TRANSACTION = text("select pid, state, query from pg_stat_activity where state like 'idle in transaction%'")
 _ADVISORY = text("select count(*) from pg_locks where locktype = 'advisory'")
 _SESSIONS = text("select count(*) from pg_stat_activity where application_name = 'dialer' and pid <> pg_backend_pid()")
@@ -68,12 +72,15 @@ def _attempts(connection: Connection, cel: dict[str, list[CelRow]]) -> Iterator[
     answers: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(_ANSWERS):
         answers[row.id].append(row.step)
+    stories: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(_STORY):
+        stories[row.id].append(f"{row.type} {row.occurred_at:%T.%f}, stored {row.ingested_at:%T.%f}: {row.payload}")
     for row in connection.execute(_ATTEMPTS):
         yield AttemptRow(
             id=row.id, campaign=row.campaign, person=row.person, number=row.number, disposition=row.disposition,
             opened_at=row.opened_at, closed_at=row.closed_at, flow_result=row.result,
             flow_ended_at=row.flow_ended_at, flow_answers=row.flow_answers, tries=tuple(tries[row.id]),
-            answers=tuple(answers[row.id]), cel=tuple(cel.get(row.id, ())),
+            answers=tuple(answers[row.id]), cel=tuple(cel.get(row.id, ())), story=tuple(stories[row.id]),
         )  # fmt: skip
 
 

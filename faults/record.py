@@ -69,6 +69,8 @@ class AttemptRow:
     answers: tuple[str, ...] = ()
     """The steps that have an answer."""
     cel: tuple[CelRow, ...] = ()
+    story: tuple[str, ...] = ()
+    """Its events, in words, as evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -86,6 +87,8 @@ async def _run(
     finally:
         left = await world.close()
     leaks += left + await _left(world)
+    for log in (*world.lab.places.state.glob("logs/*.log"), world.lab.node.log):
+        shutil.copy(log, world.folder)
     history = await asyncio.to_thread(evidence.gather, world.lab, world.workload, nemesis.records, leaks)
     violations = check(history) + _tracebacks(world.folder)
     return Outcome(seed=seed, history=history, violations=violations, exits={run.name: run.codes for run in world.runs})
