@@ -97,6 +97,10 @@ class Store(Protocol):
         """Those that the store has never heard of."""
         ...
 
+    async def forgotten(self) -> str:
+        """What this host knows of its calls and the store does not, in words; empty, in health."""
+        ...
+
     async def begin_cel(self) -> None:
         """Notes since when the node's record is followed; nothing when it is already."""
         ...

@@ -17,7 +17,7 @@ from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import ReadCel, Witness
-from dialer.errors import AsteriskAway, DialerError, Fenced, RestoredDatabase
+from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
 
 log = logging.getLogger(__name__)
@@ -275,6 +275,9 @@ class Supervisor:
             await self._doubt.wait()
             self._doubt.clear()
             try:
+                # A database that was away may be another one now: put back to what it was before some calls.
+                if forgotten := await self._store.forgotten():
+                    raise RestoredDatabase(forgotten)
                 await self._recovery.adopt()
                 compared = self._telephony.is_up and await self._recovery.compare()
                 # A link that was lost meanwhile is a new doubt, also before it is back.
@@ -284,7 +287,7 @@ class Supervisor:
                     for run in self._runs.values():
                         run.wake()
                     continue
-            except Fenced:
+            except (Fenced, RestoredDatabase):
                 raise
             except DialerError as error:
                 log.error("recovery waits: %s", error, extra={"event": "store.away"})
@@ -322,7 +325,11 @@ class Supervisor:
 
     async def _renew(self) -> None:
         asked_at = self._clock.monotonic()
-        self._ours_until = asked_at + await self._store.hold_node()
+        try:
+            self._ours_until = asked_at + await self._store.hold_node()
+        except DatabaseAway:
+            self._in_doubt()
+            raise
 
     async def _look_around(self) -> None:
         self._workers = await self._workers_answer()

@@ -22,7 +22,7 @@ from dialer.campaign.running import Wanted, WantedRun
 from dialer.clock import utc_now
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway, DialerError
-from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, runs, spool
+from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, restore, runs, spool
 from dialer.storage.session import explain
 from dialer.storage.spool import Archive, Spool
 
@@ -38,6 +38,7 @@ class PostgresStore:
         """`spool_dir` holds what the workers of this host could not store yet, `journal_dir` what they stored."""
         self._engine, self._node, self._spool_dir = engine, node, spool_dir
         self._spool, self._archive = Spool(spool_dir), Archive(journal_dir)
+        self._journal_dir = journal_dir
         self._holder = leases.this_process()
         self.epoch = 0
         """Of our lease of the node; 0 before the first."""
@@ -146,6 +147,12 @@ class PostgresStore:
         """Those that the database has never heard of."""
         async with _plain_errors():
             return await attempts.unknown(self._engine, attempt_ids)
+
+    async def forgotten(self) -> str:
+        """What this host's journal knows and the database does not, in words; empty, in health."""
+        async with _plain_errors(), self._engine.connect() as connection:
+            ahead = await connection.run_sync(restore.ahead, self._journal_dir)
+        return "" if ahead is None else str(ahead)
 
     async def sent_lately(self, campaign_id: int, within_s: float) -> int:
         """How many of a campaign's attempts were submitted within the last seconds."""

@@ -68,6 +68,7 @@ class FakeStore:
     saved: dict[UUID, Attempt] = field(default_factory=dict)
     contacts: dict[int, ContactChange] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    lost: str = ""
     kept_back: set[UUID] = field(default_factory=set)
     wanted: Wanted = Wanted.RUNNING
     reported: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -108,6 +109,9 @@ class FakeStore:
 
     async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
         return set()
+
+    async def forgotten(self) -> str:
+        return self.lost
 
     async def begin_cel(self) -> None:
         return None

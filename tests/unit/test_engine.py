@@ -548,6 +548,21 @@ async def test_an_engine_whose_lease_another_took_ends_with_that_reason():
         await running
 
 
+async def test_an_engine_under_which_the_database_was_put_back_ends():
+    whole = Whole(0)
+    whole.store.wanted = Wanted.PAUSED
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.supervisor._recovered)
+
+    async def away() -> float:
+        whole.store.lost = "the database lacks 3 calls"
+        raise DatabaseAway("restarting")
+
+    whole.store.hold_node = away
+    with pytest.raises(RestoredDatabase, match="lacks 3 calls"):
+        await running
+
+
 async def test_an_engine_does_not_start_on_a_database_that_forgot_calls():
     whole = Whole(1)
 
