@@ -5,7 +5,7 @@ Pure: it reads a `History` and returns violations. The rules are its own, not th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,6 +67,19 @@ def check(history: History) -> list[Violation]:
     found += _silent(history)
     found += [Violation(kind="leak", what=leak) for leak in history.leaks]
     return found
+
+
+def tally(history: History) -> dict[str, int]:
+    """How much was there to be found: a run in which little was pressed, or much excused, shows little."""
+    counts = Counter[str](invites=len(history.truth), attempts=len(history.attempts))
+    for call in match(history)[0]:
+        counts["unknown"] += call.attempt.disposition == "unknown"
+        if call.invite is not None:
+            stored = {key for one in call.attempt.tries for key in one.keys}
+            missing = [place for place, key in enumerate(call.invite.keys) if key.key not in stored]
+            excused = sum(_excused(place, call.invite.keys[place], call, history) for place in missing)
+            counts += Counter(keys=len(call.invite.keys), keys_excused=excused, keys_lost=len(missing) - excused)
+    return dict(counts)
 
 
 def match(history: History) -> tuple[list[Call], list[TruthRow]]:

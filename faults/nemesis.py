@@ -11,7 +11,7 @@ from faults.injections import FAULTS, Fault
 from faults.record import FaultRecord, Harm
 from faults.world import World
 
-PAUSE_S = (0.5, 5.0)
+PAUSE_S = (0.5, 8.0)
 """Between two faults: now and then long enough for calls to flow, often too short for it."""
 TOGETHER = 0.15
 """The share of faults that come while another one holds."""

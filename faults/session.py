@@ -18,7 +18,7 @@ from dialer.lab.process import end_all
 from dialer.lab.up import down, up
 from dialplan.render import render_node
 from faults import evidence
-from faults.checker import check
+from faults.checker import check, tally
 from faults.disks import small_disks, unmount
 from faults.nemesis import Nemesis
 from faults.record import FaultRecord, History, Violation
@@ -129,6 +129,7 @@ def write_report(outcome: Outcome, path: Path) -> None:
         "line": outcome.last_line,
         "seed": outcome.seed,
         "exits": outcome.exits,
+        "tally": tally(outcome.history),
         "dispositions": Counter(str(one.disposition) for one in outcome.history.attempts).most_common(),
         "violations": [asdict(one) for one in outcome.violations],
         "faults": [_fault(one) for one in outcome.history.faults],

@@ -10,7 +10,7 @@ import pytest
 
 from dialer.lab.truth import Key, TruthRow
 from faults import workload
-from faults.checker import check
+from faults.checker import check, tally
 from faults.record import AttemptRow, CelRow, FaultRecord, Harm, History, TryRow
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
@@ -195,3 +195,11 @@ def test_the_last_key_before_a_hangup_was_never_confirmed():
     both = replace(with_attempt(shorter), truth=(ends_soon, *HEALTHY.truth[1:]))
     assert kinds(both) == set()
     assert kinds(with_attempt(shorter)) == {"lost_answer"}
+
+
+def test_the_tally_says_how_much_there_was_to_be_found():
+    lost = with_attempt(replace(ANSWERED, flow_result="hung_up", tries=ANSWERED.tries[1:]))
+    counts = tally(replace(lost, faults=()))
+    assert {"invites": 5, "keys": 3, "keys_lost": 1, "unknown": 1}.items() <= counts.items()
+    counts = tally(replace(lost, faults=(fault(2, 2, Harm.WORKERS),)))
+    assert (counts.get("keys_lost", 0), counts["keys_excused"]) == (0, 1)
