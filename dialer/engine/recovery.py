@@ -90,6 +90,8 @@ class Recovery:
             for event in testimony(seen.get(attempt.id, ())):
                 self._tracker.apply(attempt.id, event)
             end = ended.get(attempt.id)
+            if end is None and self._witness.is_away and self._tracker.is_in_time(attempt):
+                continue  # the record may still tell how it went
             if end is None and attempt.id not in seen and not attempt.channel_seen:
                 if complete and self._is_of_this_boot(attempt):
                     self._tracker.apply(attempt.id, Unplaced(at=self._clock.now()))

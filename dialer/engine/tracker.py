@@ -125,16 +125,20 @@ class Tracker:
         for attempt_id in list(self._open):
             self.apply(attempt_id, Unwatched(at=self._clock.now()))
 
-    def may_be_unplaced(self, attempt: Attempt) -> bool:
-        """Whether a call that was perhaps ordered may still turn up, so that its number and slot must be kept.
+    def is_in_time(self, attempt: Attempt) -> bool:
+        """Whether a call of it could still be going on, had it been ordered.
 
         Asterisk ends every call by ring limit and longest call; a minute more for what is slow (promise 1).
         """
         opened = self._open.get(attempt.id)
-        if opened is None or attempt.state not in (State.SUBMITTING, State.UNCLEAR):
+        if opened is None:
             return False
         age_s = (self._clock.now() - attempt.submitting_at).total_seconds()
         return age_s < opened.terms.longest_s + UNCLEAR_MARGIN_S
+
+    def may_be_unplaced(self, attempt: Attempt) -> bool:
+        """Whether a call that was perhaps ordered may still turn up, so that its number and slot must be kept."""
+        return attempt.state in (State.SUBMITTING, State.UNCLEAR) and self.is_in_time(attempt)
 
     def apply(self, attempt_id: UUID, event: CallEvent) -> None:
         """Advances an attempt; an event that means nothing there is counted."""

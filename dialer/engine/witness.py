@@ -32,6 +32,11 @@ class Witness:
         self._unbroken = True
         self._missing = False
 
+    @property
+    def is_away(self) -> bool:
+        """There is a record, and when it was last looked at it could not be read."""
+        return self._missing
+
     async def begin(self) -> None:
         """To be called before the first call: what comes after it is in the record. Raises DatabaseAway."""
         if self._read is not None:
