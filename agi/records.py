@@ -77,8 +77,7 @@ class Record:
 
     def let_go(self) -> None:
         """This worker ends: the file is for whoever comes."""
-        if self._file is not None:
-            self._file.close()
+        _closed(self._file)
 
     def _append(self, writes: Writes) -> None:
         if self._file is None or not self._complete:
@@ -144,19 +143,23 @@ class Records:
         Raises NoDialogue, DialogueOver, LedElsewhere, DatabaseAway, DialerError.
         """
         file = await self._lead(attempt_id)
-        kept = Kept()
         try:
-            kept = file.read() if file is not None else kept
+            kept = file.read() if file is not None else Kept()
+        except OSError as error:
+            self._disk_trouble(error)
+            _closed(file)
+            file, kept = None, Kept()
+        try:
             if kept.context is not None:
                 return self._resume(file, kept.context, kept.writes)
             if kept.writes:
                 raise NoDialogue("spool_without_context")
             return await self._load(attempt_id, file, again)
         except BaseException:
-            if file is not None and not kept.writes and kept.context is None:
-                _remove(file, self._disk_trouble)
+            if kept.writes or kept.context is not None:
+                _closed(file)
             elif file is not None:
-                file.close()
+                _remove(file, self._disk_trouble)
             raise
 
     def tidy(self) -> int:
@@ -286,6 +289,12 @@ class Records:
 
     def _disk_trouble(self, error: OSError) -> None:
         self._trouble.note("spool_disk_fails", error.strerror or str(error))
+
+
+def _closed(file: SpoolFile | None) -> None:
+    """Leaves the file to whoever comes."""
+    if file is not None:
+        file.close()
 
 
 def _remove(file: SpoolFile, trouble: Callable[[OSError], None]) -> None:

@@ -65,8 +65,9 @@ class SpoolFile:
 
     def begin(self, context: dict[str, Any]) -> None:
         """Writes the first line, in place of whatever is there: plain JSON data."""
-        os.ftruncate(self._descriptor, 0)
-        self._size = 0
+        if self._size:
+            os.ftruncate(self._descriptor, 0)
+            self._size = 0
         self._append(json.dumps(context, ensure_ascii=False).encode())
 
     def append(self, writes: Writes) -> None:

@@ -156,7 +156,8 @@ def test_when_a_worker_dies_or_freezes_its_calls_go_on_in_another(tmp_path: Path
         os.kill(workers[0], kind)
         all_went_well(lab, process)
         resumed = ask(lab, "select payload ->> 'tries' from event where type = 'dialogue.resumed'")
-        assert resumed in ([("1",)] * count for count in range(1, PEOPLE + 1))
+        assert resumed
+        assert set(resumed) == {("1",)}
 
 
 def test_while_postgresql_stands_still_dialogues_go_on_and_all_is_stored_later(tmp_path: Path) -> None:
