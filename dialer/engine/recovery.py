@@ -62,11 +62,8 @@ class Recovery:
 
     async def sweep(self) -> None:
         """Finds attempts whose end was missed: twice in a row not young, not closing, and without a channel."""
-        now = self._clock.now()
         suspects = {
-            attempt.id: attempt
-            for attempt in self._tracker.open_attempts
-            if attempt.state is not State.CLOSING and (now - attempt.submitting_at).total_seconds() > YOUNG_S
+            attempt.id: attempt for attempt in self._tracker.open_for(YOUNG_S) if attempt.state is not State.CLOSING
         }
         live = await self._telephony.live_calls() if suspects else {}
         if live is None:

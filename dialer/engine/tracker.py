@@ -50,6 +50,8 @@ class _Open:
     attempt: Attempt
     contact: Contact
     terms: Terms
+    since: float
+    """When this engine came to know it (monotonic): the wall clock may jump, and would end what still goes on."""
     waits_until: float | None = None
 
 
@@ -109,7 +111,7 @@ class Tracker:
         attempt_id = claim.attempt.id
         if attempt_id in self._open or attempt_id in self._changed or attempt_id in self._storing:
             return False
-        opened = _Open(attempt=claim.attempt, contact=claim.contact, terms=terms)
+        opened = _Open(attempt=claim.attempt, contact=claim.contact, terms=terms, since=self._clock.monotonic())
         self._open[attempt_id] = opened
         self._set_patience(opened)
         self._wake.set()
@@ -133,8 +135,12 @@ class Tracker:
         opened = self._open.get(attempt.id)
         if opened is None:
             return False
-        age_s = (self._clock.now() - attempt.submitting_at).total_seconds()
-        return age_s < opened.terms.longest_s + UNCLEAR_MARGIN_S
+        return self._clock.monotonic() - opened.since < opened.terms.longest_s + UNCLEAR_MARGIN_S
+
+    def open_for(self, seconds: float) -> list[Attempt]:
+        """Attempts without a verdict that this engine has known for longer."""
+        before = self._clock.monotonic() - seconds
+        return [one.attempt for one in self._open.values() if one.since < before]
 
     def may_be_unplaced(self, attempt: Attempt) -> bool:
         """Whether a call that was perhaps ordered may still turn up, so that its number and slot must be kept."""
