@@ -1,4 +1,4 @@
-"""A slice of `make faults`: a minute and a half of faults over real calls; docs/reliability.md tells of the long runs."""
+"""A slice of `make faults`: a minute and a half over real calls; docs/reliability.md tells of the long runs."""
 
 from __future__ import annotations
 
