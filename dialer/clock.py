@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -35,6 +35,23 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class DatabaseClock(SystemClock):
+    """The database's time, carried on by the monotonic clock between two looks.
+
+    Due times, windows and leases are the database's; this host's wall clock may jump, or be another one's by minutes.
+    """
+
+    def __init__(self) -> None:
+        self._now, self._as_of = datetime.now(UTC), time.monotonic()
+
+    def now(self) -> datetime:
+        return self._now + timedelta(seconds=time.monotonic() - self._as_of)
+
+    def set(self, now: datetime) -> None:
+        """What the database's clock shows at this moment."""
+        self._now, self._as_of = now, time.monotonic()
 
 
 def utc_now() -> datetime:

@@ -22,7 +22,7 @@ from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import RunningCampaign, Wanted
-from dialer.clock import SystemClock
+from dialer.clock import DatabaseClock
 from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress, from_data
 from dialer.engine.supervisor import Supervisor
@@ -179,13 +179,13 @@ class _Engine:
     store: PostgresStore
     link: AmiLink
     journal: Journal
-    clock: SystemClock
+    clock: DatabaseClock
 
     @classmethod
     @contextmanager
     def of(cls, machine: Machine) -> Iterator[_Engine]:
-        settings, node, clock = machine.settings, machine.node, SystemClock()
-        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir)
+        settings, node, clock = machine.settings, machine.node, DatabaseClock()
+        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir, clock)
 
         async def kick() -> bool:
             # Only who holds the node may end another's session with it; now, not some seconds ago.
@@ -199,7 +199,7 @@ class _Engine:
 
         console = Console(argv=node.console)
 
-        journal = Journal(settings.journal_dir, node.name)
+        journal = Journal(settings.journal_dir, node.name, clock.now)
         secret = read_secret(node.ami.secret_file)
         link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, secret, clock.now, kick if node.console else None)
         try:

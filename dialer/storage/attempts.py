@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.campaign.model import Campaign
-from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.crash_points import reach
 from dialer.storage import leases, tables
@@ -125,14 +125,15 @@ async def save(
     attempts: Sequence[Attempt],
     contacts: Sequence[ContactChange],
     events: Sequence[dict[str, Any]],
+    now: datetime,
 ) -> None:
     """Stores changed attempts, what that means for their contacts, and the events, in one transaction.
 
-    Raises Fenced when the node's lease has another epoch.
+    `now` is by the clock that the attempts' times are of. Raises Fenced when the node's lease has another epoch.
     """
     async with engine.begin() as connection:
         await leases.require(connection, node, epoch)
-        rows = [_row(attempt) for attempt in attempts]
+        rows = [_row(attempt, now) for attempt in attempts]
         values: dict[str, Any] = {f"a_{name}": [row[name] for row in rows] for name in _ATTEMPT_TYPES}
         values |= {f"c_{name}": [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
         await connection.execute(_SAVE, values)
@@ -141,7 +142,7 @@ async def save(
     reach("saved")
 
 
-def _row(attempt: Attempt) -> dict[str, Any]:
+def _row(attempt: Attempt, now: datetime) -> dict[str, Any]:
     gone_at = attempt.hung_up_at
     return {
         **{
@@ -149,8 +150,13 @@ def _row(attempt: Attempt) -> dict[str, Any]:
         },
         "state": attempt.state.value,
         "disposition": attempt.disposition.value if attempt.disposition else None,
-        "settles_s": None if gone_at is None else max(0.0, SETTLE_S - (utc_now() - gone_at).total_seconds()),
+        "settles_s": None if gone_at is None else _settles_s(now - gone_at),
     }
+
+
+def _settles_s(gone_for: timedelta) -> float:
+    """What is left of a slot's settling; a hangup's time may be the node's, whose clock may differ from ours."""
+    return min(SETTLE_S, max(0.0, SETTLE_S - gone_for.total_seconds()))
 
 
 async def flow_results(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:

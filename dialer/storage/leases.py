@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Row, text
@@ -26,11 +27,12 @@ values (:node, 1, :holder, clock_timestamp(), clock_timestamp() + make_interval(
 on conflict (node) do update set epoch = engine_lease.epoch + 1, holder = excluded.holder,
   taken_at = excluded.taken_at, lease_until = excluded.lease_until
 where engine_lease.epoch = :seen
-returning epoch
+returning epoch, clock_timestamp() as now
 """)
 _RENEW = text("""
 update engine_lease set lease_until = clock_timestamp() + make_interval(secs => :seconds)
 where node = :node and epoch = :epoch
+returning clock_timestamp()
 """)
 _RELEASE = text(
     "update engine_lease set lease_until = clock_timestamp() where node = :node and epoch = :epoch and holder = :holder"
@@ -43,8 +45,8 @@ from engine_lease order by node
 """)
 
 
-async def take(engine: AsyncEngine, node: str, holder: str) -> int | None:
-    """The epoch of a lease that is ours now; None while another engine's is live."""
+async def take(engine: AsyncEngine, node: str, holder: str) -> tuple[int, datetime] | None:
+    """The epoch of a lease that is ours now, and the database's time; None while another engine's is live."""
     async with engine.begin() as connection:
         found = (await connection.execute(_FIND, {"node": node})).first()
         if found is not None and found.live and not is_gone(found.holder):
@@ -52,17 +54,17 @@ async def take(engine: AsyncEngine, node: str, holder: str) -> int | None:
         return await _take(connection, node, holder, found.epoch if found is not None else 0)
 
 
-async def _take(connection: AsyncConnection, node: str, holder: str, seen: int) -> int | None:
+async def _take(connection: AsyncConnection, node: str, holder: str, seen: int) -> tuple[int, datetime] | None:
     values = {"node": node, "holder": holder, "seconds": LEASE_S, "seen": seen}
-    epoch = (await connection.execute(_TAKE, values)).scalar_one_or_none()
-    return int(epoch) if epoch is not None else None
+    taken = (await connection.execute(_TAKE, values)).first()
+    return (taken.epoch, taken.now) if taken is not None else None
 
 
-async def renew(engine: AsyncEngine, node: str, epoch: int) -> bool:
-    """Whether the lease is still ours; then it is so for another LEASE_S."""
+async def renew(engine: AsyncEngine, node: str, epoch: int) -> datetime | None:
+    """The database's time when the lease is still ours, and so for another LEASE_S; else None."""
     async with engine.begin() as connection:
-        done = await connection.execute(_RENEW, {"node": node, "epoch": epoch, "seconds": LEASE_S})
-        return done.rowcount == 1
+        renewed = await connection.execute(_RENEW, {"node": node, "epoch": epoch, "seconds": LEASE_S})
+        return renewed.scalar_one_or_none()
 
 
 async def release(engine: AsyncEngine, node: str, epoch: int, holder: str) -> None:

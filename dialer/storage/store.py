@@ -19,7 +19,7 @@ from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, Writes
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.running import Wanted, WantedRun
-from dialer.clock import utc_now
+from dialer.clock import DatabaseClock, monotonic
 from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway, DialerError
 from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, restore, runs, spool
@@ -27,6 +27,8 @@ from dialer.storage.session import explain
 from dialer.storage.spool import Archive, Spool
 
 TIMEOUT_S = 15.0
+PROMPT_S = 1.0
+"""An answer that took longer does not tell what time it is."""
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,13 @@ log = logging.getLogger(__name__)
 class PostgresStore:
     """Claims, transitions and totals in PostgreSQL. Raises DatabaseAway when it cannot be reached."""
 
-    def __init__(self, engine: AsyncEngine, node: str, spool_dir: Path, journal_dir: Path) -> None:
-        """`spool_dir` holds what the workers of this host could not store yet, `journal_dir` what they stored."""
+    def __init__(
+        self, engine: AsyncEngine, node: str, spool_dir: Path, journal_dir: Path, clock: DatabaseClock | None = None
+    ) -> None:
+        """`spool_dir` holds what the workers of this host could not store yet, `journal_dir` what they stored; `clock`
+        is set to the database's time whenever the lease is.
+        """
+        self._clock = clock or DatabaseClock()
         self._engine, self._node, self._spool_dir = engine, node, spool_dir
         self._spool, self._archive = Spool(spool_dir), Archive(journal_dir)
         self._journal_dir = journal_dir
@@ -48,13 +55,20 @@ class PostgresStore:
 
         Takes the lease, or renews it. Raises Fenced when it was ours and another engine took it.
         """
+        asked_at = monotonic()
         async with _plain_errors():
-            if self.epoch == 0:
-                self.epoch = await leases.take(self._engine, self._node, self._holder) or 0
-                return leases.LEASE_S if self.epoch else 0.0
-            if await leases.renew(self._engine, self._node, self.epoch):
-                return leases.LEASE_S
-            raise leases.fenced(self._node)
+            if self.epoch:
+                now = await leases.renew(self._engine, self._node, self.epoch)
+                if now is None:
+                    raise leases.fenced(self._node)
+            else:
+                taken = await leases.take(self._engine, self._node, self._holder)
+                if taken is None:
+                    return 0.0
+                self.epoch, now = taken
+            if monotonic() - asked_at < PROMPT_S:
+                self._clock.set(now)
+            return leases.LEASE_S
 
     async def ensure_partitions(self, now: datetime) -> None:
         """Makes the event log's partitions for the week ahead."""
@@ -83,7 +97,8 @@ class PostgresStore:
     ) -> None:
         """Stores transitions, their effect on contacts, and their events, together."""
         async with _plain_errors():
-            await attempts.save(self._engine, self._node, self.epoch, changed, contacts, events)
+            now = self._clock.now()
+            await attempts.save(self._engine, self._node, self.epoch, changed, contacts, events, now)
 
     async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
         """Dialogue results that have arrived."""
@@ -141,7 +156,7 @@ class PostgresStore:
     def _keep_rows(self, rows: Writes) -> None:
         with suppress(OSError):
             # Without space the database alone has them, as it should.
-            self._archive.append(rows, utc_now().date())
+            self._archive.append(rows, self._clock.now().date())
 
     async def unknown_attempts(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
         """Those that the database has never heard of."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -95,6 +96,16 @@ async def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(data
     assert await second.hold_node() == 0, "a frozen process may wake up"
     end(neighbour, reaped=reaped)
     assert await second.hold_node()
+
+
+async def test_the_engines_clock_is_the_databases_whatever_the_hosts_shows(database, stores):
+    first, _ = stores
+    first._clock.set(utc_now() - timedelta(hours=1))
+    assert await first.hold_node()
+    assert abs((first._clock.now() - utc_now()).total_seconds()) < 2
+    first._clock.set(utc_now() + timedelta(hours=1))
+    assert await first.hold_node()
+    assert abs((first._clock.now() - utc_now()).total_seconds()) < 2
 
 
 async def test_who_lost_the_node_writes_nothing(database, stores):
