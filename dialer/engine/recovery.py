@@ -81,9 +81,17 @@ class Recovery:
         # The mark comes before the look: whatever the record holds by then is complete.
         complete = any(not attempt.channel_seen for attempt in absent) and await self._record_is_complete()
         await self._witness.catch_up()
-        seen = await self._store.cel_of([attempt.id for attempt in absent])
-        ended = {end.attempt_id: end for end in await self._store.flow_results([attempt.id for attempt in absent])}
+        ids = [attempt.id for attempt in absent]
+        seen = await self._store.cel_of(ids)
+        # Asked before the results: what is shipped in between is then among these.
+        in_spool = await self._store.awaiting_rows(ids)
+        ended = {end.attempt_id: end for end in await self._store.flow_results(ids)}
         for attempt in absent:
+            if attempt.id in ended or attempt.id in in_spool:
+                # It has a dialogue, so it was answered, also where the record lacks the answer. Said first: a hangup
+                # alone would be the end of a call that nobody took.
+                at = ended[attempt.id].at if attempt.id in ended else self._clock.now()
+                self._tracker.apply(attempt.id, Answered(at=at))
             for event in testimony(seen.get(attempt.id, ())):
                 self._tracker.apply(attempt.id, event)
             end = ended.get(attempt.id)
@@ -93,11 +101,8 @@ class Recovery:
                 if complete and self._is_of_this_boot(attempt):
                     self._tracker.apply(attempt.id, Unplaced(at=self._clock.now()))
                     continue
-                if not self._boot_is_over(attempt) and self._tracker.may_be_unplaced(attempt):
+                if not self._boot_is_over(attempt) and self._may_still_show(attempt):
                     continue
-            if end is not None:
-                # Its dialogue has a result, so it was answered, whatever we saw of it.
-                self._tracker.apply(attempt.id, Answered(at=end.at))
             self._tracker.apply(attempt.id, Vanished(at=self._clock.now()))
             if end is not None:
                 self._tracker.apply(attempt.id, FlowEnded(end=end))
@@ -110,6 +115,11 @@ class Recovery:
     async def _record_is_complete(self) -> bool:
         mark = await self._telephony.leave_mark()
         return mark is not None and await self._witness.complete(mark, RECORD_S)
+
+    def _may_still_show(self, attempt: Attempt) -> bool:
+        """Its call may still begin, or stand in a record that is not complete yet; its number and slot are kept."""
+        doubtful = self._witness.exists or attempt.state in (State.SUBMITTING, State.UNCLEAR)
+        return doubtful and self._tracker.is_in_time(attempt)
 
     def _is_of_this_boot(self, attempt: Attempt) -> bool:
         trusted = self._distrusted_until is None or attempt.submitting_at > self._distrusted_until

@@ -142,10 +142,6 @@ class Tracker:
         before = self._clock.monotonic() - seconds
         return [one.attempt for one in self._open.values() if one.since < before]
 
-    def may_be_unplaced(self, attempt: Attempt) -> bool:
-        """Whether a call that was perhaps ordered may still turn up, so that its number and slot must be kept."""
-        return attempt.state in (State.SUBMITTING, State.UNCLEAR) and self.is_in_time(attempt)
-
     def apply(self, attempt_id: UUID, event: CallEvent) -> None:
         """Advances an attempt; an event that means nothing there is counted."""
         opened = self._open.get(attempt_id)

@@ -33,6 +33,11 @@ class Witness:
         self._missing = False
 
     @property
+    def exists(self) -> bool:
+        """There is a record that this machine can see."""
+        return self._read is not None
+
+    @property
     def is_away(self) -> bool:
         """There is a record, and when it was last looked at it could not be read."""
         return self._missing
