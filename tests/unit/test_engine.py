@@ -400,6 +400,22 @@ async def test_a_call_whose_channel_was_seen_is_never_taken_for_not_placed(rig):
     assert (await recovered(rig, claim)).disposition.value == "unknown"
 
 
+@pytest.mark.parametrize("in_spool", [False, True])
+async def test_a_dialogue_proves_the_answer_that_the_record_lacks(rig, in_spool):
+    claim = leave(rig, state=State.RINGING, watched=False)
+    rig.store.cel[claim.attempt.id] = [
+        CelRecord(inode=1, offset=0, attempt_id=claim.attempt.id, kind=kind, at=T0, digit=None, cause=16)
+        for kind in ("CHAN_START", "HANGUP")
+    ]
+    if in_spool:
+        rig.store.kept_back = {claim.attempt.id}
+        assert (await recovered(rig, claim)).state is State.CLOSING
+        rig.store.kept_back = set()
+    rig.store.results[claim.attempt.id] = end_of(claim)
+    await recovered(rig, claim)
+    assert rig.saved(claim).disposition.value == "completed"
+
+
 async def test_a_node_that_does_not_answer_is_asked_again(rig):
     claim = leave(rig, state=State.RINGING, watched=False)
     rig.telephony.live = None
