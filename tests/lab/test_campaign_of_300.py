@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from dialer.lab.subscribers import load_behaviours
-from dialer.lab.truth import TruthRow, read_truth
+from dialer.lab.truth import TruthRow, read_truth, write_truth_csv
 from dialer.lab.up import Lab, running
 from dialer.storage.session import sync_engine
 from dialplan.render import render_node
@@ -75,6 +75,7 @@ class Result:
     names: dict[str, str]
     summary: str
     verified: subprocess.CompletedProcess[str]
+    """Against the node's record and the carrier's."""
     ami: bytes
 
 
@@ -129,8 +130,13 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
         watch.close()
         listening.join()
         assert done.returncode == 0, done.stderr[-3000:]
+        with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:
+            write_truth_csv(read_truth(lab), file)
         verified = subprocess.run(
-            [sys.executable, "-m", "cli", "verify", "health-check", "--settings", str(lab.settings_file)],
+            [
+                sys.executable, "-m", "cli", "verify", "health-check", "--settings", str(lab.settings_file),
+                "--carrier", str(folder / "truth.csv"),
+            ],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         yield collect(lab, done.stdout, verified, bytes(heard))
@@ -252,10 +258,15 @@ def test_contact_fields_are_kept_as_they_are_and_never_reach_asterisk(result):
     assert MARKER.encode() not in result.ami
 
 
-def test_the_nodes_own_record_agrees_with_our_tables(result):
+def test_the_nodes_record_and_the_carriers_agree_with_our_tables(result):
     calls = sum(len(attempts) for attempts in result.attempts.values())
+    answered = sum(1 for rows in result.truth.values() for row in rows if row.answered_at)
     assert result.verified.stdout == ""
-    assert result.verified.stderr.strip() == f"{calls} attempts compared, 0 do not agree"
+    node, carrier = result.verified.stderr.strip().splitlines()
+    assert node == f"{calls} attempts compared, 0 do not agree"
+    assert carrier.startswith(f"carrier: {calls} calls, {answered} answered, ")
+    assert f"; ours: {calls} calls, {answered} answered, " in carrier
+    assert carrier.endswith("; 0 differences; 0 rows outside of the campaign")
     assert result.verified.returncode == 0
 
 
