@@ -77,13 +77,9 @@ class Desk(Protocol):
     def prepare(self, *, elsewhere: bool) -> RunningCampaign:
         """Registers the file, imports its people, makes its prompts, and wants it to run.
 
-        With another engine on the node (`elsewhere`) a campaign that runs already is left as it is, and a changed file
-        refused: RefusedBySafety.
+        One that another engine (`elsewhere`) runs already is left as it is, and a changed file of it is refused with
+        RefusedBySafety.
         """
-        ...
-
-    def again(self) -> None:
-        """Wants it to run again, after its engine died."""
         ...
 
     def drain(self) -> None:
@@ -130,11 +126,10 @@ async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progre
                     # What is not there at the start is a mistake; what goes away later is waited for.
                     await engine.link.connect()
                     await asyncio.to_thread(desk.check)
+                    # After another engine's death what was wanted still is: to run, to stay paused, to end.
                     if campaign is None:
                         campaign = await asyncio.to_thread(desk.prepare, elsewhere=False)
-                    else:
-                        await asyncio.to_thread(desk.again)
-                    return await _dial(engine, campaign, view)
+                    return await _dial(engine, campaign, view, desk)
                 if campaign is None:
                     campaign = await asyncio.to_thread(desk.prepare, elsewhere=True)
                     view.note(f"Another engine dials through {machine.node.name!r}; {campaign.name} runs on that one.")
@@ -250,7 +245,7 @@ def _no_room(directory: Path) -> str:
     return "" if free >= ROOM_BYTES else f"the disk of {directory} is full: {free >> 10} KiB are free"
 
 
-async def _dial(engine: _Engine, campaign: RunningCampaign, view: View) -> tuple[Progress, bool]:
+async def _dial(engine: _Engine, campaign: RunningCampaign, view: View, desk: Desk) -> tuple[Progress, bool]:
     """Is the node's engine until nothing is left to do."""
     supervisor = engine.supervisor()
 
@@ -270,9 +265,18 @@ async def _dial(engine: _Engine, campaign: RunningCampaign, view: View) -> tuple
                 async with asyncio.timeout(LEAVE_S):
                     await engine.store.finish(campaign.id, campaign.tenant_id, "left", "its operator left")
             raise
-    progress = supervisor.progress(campaign.id)
-    assert progress is not None, "a run that has ended has been looked at"
+    progress = supervisor.progress(campaign.id) or await _last_of(desk)
     return progress, progress.drained
+
+
+async def _last_of(desk: Desk) -> Progress:
+    """Of a campaign that had ended just when its engine died."""
+    run = await asyncio.to_thread(desk.find)
+    if run is None or run.progress is None:
+        raise DialerError(
+            "the campaign ended before anybody could look at it. `dialer status NAME` says how it stands."
+        )
+    return from_data(run.progress)
 
 
 def _own_or_others(

@@ -189,19 +189,14 @@ class _Desk:
         self._siblings.build_prompts(loaded, settings, _prompt_progress(self._view))
         self._campaign = running(loaded.campaign, made.campaign_id, made.revision_id, self._overrides)
         found = self.find() if elsewhere else None
-        if found is not None and found.wanted is not Wanted.IDLE:
+        if found is not None and found.followed and found.wanted is not Wanted.IDLE:
             if self._overrides != Overrides():
                 self._view.note(f"{loaded.campaign.campaign} runs already, with the limits that it was started with.")
             return self._campaign
-        self.again()
-        return self._campaign
-
-    def again(self) -> None:
-        campaign = self._campaign
-        assert campaign is not None, "prepare comes first"
-        trunk = check_trunk(self._settings, self._loaded.campaign)
+        trunk = check_trunk(settings, loaded.campaign)
         with plain_errors(), self._engine.begin() as connection:
-            runs.begin(connection, campaign, trunk.node, operator())
+            runs.begin(connection, self._campaign, trunk.node, operator())
+        return self._campaign
 
     def drain(self) -> None:
         campaign = self._campaign
@@ -221,7 +216,7 @@ class _Desk:
         with reading(self._engine) as connection:
             stored = campaigns.by_name(connection, name)
             run = runs.find(connection, stored.campaign_id) if stored is not None else None
-        if stored is None or run is None or run.wanted is Wanted.IDLE or not run.engine_live:
+        if stored is None or run is None or run.wanted is Wanted.IDLE or not run.followed:
             return
         if stored.sha256 != self._loaded.sha256:
             raise RefusedBySafety(

@@ -43,6 +43,9 @@ class StoredRun:
     progress: dict[str, Any] | None
     progress_at: datetime | None
     engine_live: bool
+    """An engine dials through its node."""
+    followed: bool
+    """That engine runs this campaign: it said so lately."""
 
 
 _BEGIN = text("""
@@ -61,7 +64,10 @@ update campaign_run set wanted = :wanted, wanted_at = clock_timestamp(), wanted_
 where campaign_id = :campaign and wanted = any(:from)
 returning orders
 """)
-_FIND = text("select * from campaign_run where campaign_id = :campaign")
+_FIND = text("""
+select *, coalesce(progress_at > clock_timestamp() - interval '15 seconds', false) as reported
+from campaign_run where campaign_id = :campaign
+""")
 _WANTED = text("""
 select w.*, r.document
 from campaign_run w join revision r on r.id = w.revision_id
@@ -106,6 +112,7 @@ def find(connection: Connection, campaign_id: int) -> StoredRun | None:
     row = connection.execute(_FIND, {"campaign": campaign_id}).first()
     if row is None:
         return None
+    engine_live = leases.is_live(connection, row.node)
     return StoredRun(
         campaign_id=row.campaign_id,
         revision_id=row.revision_id,
@@ -116,7 +123,8 @@ def find(connection: Connection, campaign_id: int) -> StoredRun | None:
         wanted_why=row.wanted_why,
         progress=row.progress,
         progress_at=row.progress_at,
-        engine_live=leases.is_live(connection, row.node),
+        engine_live=engine_live,
+        followed=engine_live and row.reported,
     )
 
 
