@@ -82,7 +82,8 @@ class AmiLink:
         self._now, self._kick = now, kick
         self._manager: GuardedManager | None = None
         self._pending: set[asyncio.Future[Any]] = set()
-        self._lost = asyncio.Event()
+        self._lost, self._stirred = asyncio.Event(), asyncio.Event()
+        self._gap = False
         self._booted = asyncio.Event()
 
     async def keep_up(self, on_up: Callable[[], Awaitable[None]], on_down: Callable[[], None]) -> None:
@@ -126,6 +127,8 @@ class AmiLink:
         host, port = self._address
         loop = asyncio.get_running_loop()
         self._lost.clear()
+        self._stirred.clear()
+        self._gap = False
         self._booted.clear()
         opening: asyncio.Future[Any] = loop.create_future()
         try:
@@ -135,6 +138,7 @@ class AmiLink:
                 f"Asterisk's manager interface does not answer at {host}:{port} ({error or 'timeout'}). "
                 "Start Asterisk, or correct the node's `ami` in the settings."
             ) from error
+        made[1].on_unreadable = self._note_gap
         opening.set_result(made)
         manager = GuardedManager(host=host, port=port, loop=loop, forgetable_actions=Everything(), ping_delay=86400)
         manager.on_disconnect = self._on_disconnect
@@ -199,9 +203,16 @@ class AmiLink:
             await on_up()
             while not self._lost.is_set():
                 try:
-                    await asyncio.wait_for(self._lost.wait(), PING_EVERY_S)
+                    await asyncio.wait_for(self._stirred.wait(), PING_EVERY_S)
                 except TimeoutError:
                     await self._ask({"Action": "Ping"})
+                    continue
+                self._stirred.clear()
+                if self._gap and not self._lost.is_set():
+                    # What was not read may have been of a call of ours: as if nobody had watched for a moment.
+                    self._gap = False
+                    on_down()
+                    await on_up()
         except LinkLost:
             log.error("the AMI link is lost", extra={"event": "ami.lost"})
         finally:
@@ -263,7 +274,7 @@ class AmiLink:
     def _on_disconnect(self, manager: GuardedManager, _reason: object) -> None:
         if manager is self._manager:
             self.state, self.boot = LinkState.DOWN, ""
-            self._lost.set()
+            self._lose()
             self._fail_pending()
 
     def _fail_pending(self) -> None:
@@ -281,16 +292,25 @@ class AmiLink:
             # Events that nobody takes would make every count wrong; a new session starts from evidence.
             log.error("the AMI event queue is full; the link is closed", extra={"event": "ami.overflow"})
             self.close()
-            self._lost.set()
+            self._lose()
         except Exception:
             log.exception("an AMI event could not be queued", extra={"event": "ami.unreadable"})
+            self._note_gap()
+
+    def _note_gap(self) -> None:
+        self._gap = True
+        self._stirred.set()
+
+    def _lose(self) -> None:
+        self._lost.set()
+        self._stirred.set()
 
     def _note_boot(self) -> None:
         if self.state is LinkState.UP:
             # Whatever we knew of live calls is of another start; a new session learns which.
             log.error("Asterisk booted under a live AMI link; it is closed", extra={"event": "ami.rebooted"})
             self.close()
-            self._lost.set()
+            self._lose()
         self._booted.set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from panoramisk.ami_protocol import AMIProtocol
@@ -23,7 +24,12 @@ class Everything:
 
 
 class GuardedProtocol(AMIProtocol):  # type: ignore[misc]
-    """Reads whole messages from bytes; a message that cannot be read is logged and skipped, the link stays."""
+    """Reads whole messages from bytes; one that cannot be read is skipped and told of, the link stays."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.on_unreadable: Callable[[], None] = lambda: None
+        """Called for each message that was skipped: it may have been of a call of ours."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -46,6 +52,7 @@ class GuardedProtocol(AMIProtocol):  # type: ignore[misc]
                     self.handle_message(parsed)
             except Exception:
                 log.warning("unreadable AMI message skipped", extra={"event": "ami.unreadable"}, exc_info=True)
+                self.on_unreadable()
         self._refuse_endless()
         return None
 

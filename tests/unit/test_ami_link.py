@@ -120,6 +120,29 @@ async def test_a_message_that_cannot_be_read_does_not_end_the_link(garbage):
         link.close()
 
 
+async def test_after_a_message_that_cannot_be_read_calls_are_asked_about_anew():
+    """It may have been the hangup of a call of ours; silence afterwards proves nothing."""
+    fake, told = FakeAmi(), asyncio.Queue()
+
+    async def up() -> None:
+        told.put_nowait("up")
+
+    async def next_told() -> str:
+        return await asyncio.wait_for(told.get(), 5)
+
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        keeping = asyncio.create_task(link.keep_up(up, lambda: told.put_nowait("down")))
+        assert await next_told() == "up"
+        fake.write(b"Event: Hangup\r\nEvent: Hangup\r\nUniqueid: x\r\n\r\n")
+        assert [await next_told(), await next_told()] == ["down", "up"]
+        assert link.state is LinkState.UP
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert fake.connections == 1
+
+
 async def test_events_keep_their_order():
     """P10."""
     fake = FakeAmi()
