@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from dialer.ami import cel
+from dialer.clock import SystemClock
 from dialer.engine.witness import Witness
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
@@ -15,7 +16,7 @@ async def test_the_record_is_shipped_once_and_found_by_attempt(database, tmp_pat
     path, engine = tmp_path / "cel.jsonl", async_engine(database.settings)
     store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
     assert await store.hold_node()
-    witness = Witness(store, lambda position: cel.read(path, position))
+    witness = Witness(store, lambda position: cel.read(path, position), SystemClock())
     await witness.begin()
     await witness.catch_up()  # nothing to read yet is no error
     path.write_bytes(line("CHAN_START") + line("DTMF", digit="5"))

@@ -41,6 +41,8 @@ def test_answered_call_enters_the_worker_with_its_token_and_ends_with_it(answeri
 
         def worker() -> None:
             connection, _ = server.accept()
+            # Nobody else is there: the dialplan's further calls are refused at once.
+            server.close()
             with connection, connection.makefile("r", encoding="utf-8") as file:
                 while line := file.readline().strip():
                     lines.append(line)

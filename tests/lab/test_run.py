@@ -190,8 +190,8 @@ def test_a_campaign_is_paused_resumed_drained_and_stopped_from_another_terminal(
     assert code == (130 if len(invites(run_lab)) < PEOPLE else 0), err
     assert sum(verdicts.values()) == len(invites(run_lab))
     assert "idle" in order(run_lab, "drain", "ordered").stderr
-    kinds = [kind for (kind,) in rows_of(run_lab, "select type from event where subject_type = 'campaign' order by seq")]
-    assert kinds == [f"campaign.{verb}" for verb in ("run", "pause", "resume", "stop", "drained")]
+    found = rows_of(run_lab, "select type from event where subject_type = 'campaign' order by seq")
+    assert [kind for (kind,) in found] == [f"campaign.{verb}" for verb in ("run", "pause", "resume", "stop", "drained")]
 
 
 def rows_of(lab: Lab, query: str) -> list[tuple[object, ...]]:

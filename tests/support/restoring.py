@@ -45,7 +45,9 @@ class Engine:
         self.journal = Journal(self.directory, self.node)
 
     async def begin(self) -> None:
-        self.epoch = await leases.take(self.engine, self.node, f"{self.node} nobody 1 2") or 0
+        taken = await leases.take(self.engine, self.node, f"{self.node} nobody 1 2")
+        assert taken is not None
+        self.epoch, _ = taken
         await leases.release(self.engine, self.node, self.epoch, f"{self.node} nobody 1 2")
 
     async def claim(self, name: str, most: int = 1) -> list[Claim]:
@@ -64,7 +66,7 @@ class Engine:
         attempt, change = verdict(claim, disposition)
         if again_now and change.next_attempt_at:
             change = replace(change, next_attempt_at=utc_now())
-        await attempts.save(self.engine, self.node, self.epoch, [attempt], [change], [])
+        await attempts.save(self.engine, self.node, self.epoch, [attempt], [change], [], utc_now())
         self.journal.ended([(attempt, change)])
         return attempt
 

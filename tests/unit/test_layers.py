@@ -14,8 +14,18 @@ STOREYS = {
     1: ("campaign", "contacts", "calls", "pacing", "waves"),
     2: ("storage", "ami"),
     3: ("engine",),
-    4: ("lab", "monitoring", "run", "run_command", "control_command", "engine_command", "verify_command",
-        "restore_command", "status_command", "commands"),
+    4: (
+        "lab",
+        "monitoring",
+        "run",
+        "run_command",
+        "control_command",
+        "engine_command",
+        "verify_command",
+        "restore_command",
+        "status_command",
+        "commands",
+    ),
 }
 STOREY_OF = {name: storey for storey, found in STOREYS.items() for name in found}
 MAY_IMPORT = {
