@@ -183,7 +183,7 @@ async def test_a_verdict_lost_in_a_power_cut_does_not_bar_the_next_call_of_the_n
     async with backup_of(host, tmp_path) as again:
         attempt, change = verdict(first, D.BUSY)
         change = replace(change, next_attempt_at=utc_now())
-        await attempts.save(host.engine, host.node, host.epoch, [attempt], [change], [])
+        await attempts.save(host.engine, host.node, host.epoch, [attempt], [change], [], utc_now())
         (second,) = await host.claim("autumn")
         report = await again.reconcile()
         assert (report.attempts, report.verdicts, report.in_the_way) == (1, 1, [])
