@@ -167,6 +167,32 @@ def test_a_frozen_engine_that_wakes_changes_nothing_and_ends(run_lab, tmp_path):
     assert set(after.values()) == {1}
 
 
+def serve(lab: Lab) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cli", "engine", "--json", "--settings", str(lab.settings_file)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_an_engine_as_a_service_dials_what_is_ordered_and_a_second_stands_by(run_lab, tmp_path):
+    first = serve(run_lab)
+    until(lambda: "dials since" in order(run_lab, "status").stdout, "an engine", 20)
+    code, verdicts, err = finish(start(run_lab, write_campaign(tmp_path / "one", "one")))
+    assert (code, verdicts) == (0, {"completed": PEOPLE}), err
+    assert "Another engine dials" in err
+    second = serve(run_lab)
+    assert second.stderr is not None
+    assert "waiting for its end" in second.stderr.readline()
+    first.kill()
+    until(lambda: f"pid {second.pid} " in order(run_lab, "status").stdout, "the second engine", 20)
+    code, verdicts, err = finish(start(run_lab, write_campaign(tmp_path / "two", "two")))
+    assert (code, verdicts) == (0, {"completed": PEOPLE}), err
+    assert "Another engine dials" in err
+    second.send_signal(signal.SIGTERM)
+    first.communicate()
+    second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert set(invites(run_lab).values()) == {2}
+
+
 def order(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli", *words, "--settings", str(lab.settings_file)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
