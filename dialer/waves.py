@@ -38,6 +38,7 @@ DEFAULTS: Mapping[Disposition, Retry | Literal["stop", "hold"]] = {
     D.MEDIA_ERROR: "stop",
     D.RTP_LOST: _again("10m", 1),
     D.NOT_PLACED: _again("1m", 3),
+    D.CANCELLED: _again("10m", 1),
     D.UNKNOWN: "hold",
 }  # fmt: skip
 

@@ -59,6 +59,8 @@ class Attempt:
     returned: bool = False
     unplaced: bool = False
     """It is proven that Asterisk never made a call of it."""
+    cancelled: bool = False
+    """We asked Asterisk to end it before anybody had answered."""
     channel_seen: bool = False
     """Whether Asterisk ever made a channel for it."""
     watched: bool = True

@@ -39,6 +39,8 @@ class Disposition(Enum):
     RTP_LOST = "rtp_lost"
     NOT_PLACED = "not_placed"
     """Asterisk refused the Originate, failed before it made a channel, or provably never had it: no INVITE left."""
+    CANCELLED = "cancelled"
+    """An operator stopped the campaign at once, and we hung up before anybody had answered."""
     RETURNED = "returned"
     """Claimed and given back: nothing was sent; the contact is due again at once."""
     UNKNOWN = "unknown"
@@ -63,7 +65,8 @@ BLAME: dict[Disposition, Blame] = {
         (D.PARTIAL, D.REFUSED, D.NO_INPUT, D.HUNG_UP, D.BUSY, D.NO_ANSWER, D.UNREACHABLE, D.REJECTED, D.BLOCKED,
          D.INVALID_NUMBER, D.NUMBER_CHANGED, D.OUT_OF_ORDER), Blame.PERSON),
     **dict.fromkeys((D.TRUNK_REFUSED, D.CONGESTION, D.RTP_LOST), Blame.TRUNK),
-    **dict.fromkeys((D.DIALOGUE_ERROR, D.MEDIA_ERROR, D.NOT_PLACED, D.RETURNED), Blame.OURS),
+    **dict.fromkeys((D.DIALOGUE_ERROR, D.MEDIA_ERROR, D.NOT_PLACED, D.CANCELLED, D.RETURNED),
+                    Blame.OURS),
     D.UNKNOWN: Blame.UNCLEAR,
 }  # fmt: skip
 
@@ -108,6 +111,7 @@ class Facts:
     refused: bool = False
     returned: bool = False
     unplaced: bool = False
+    cancelled: bool = False
     channel_seen: bool = False
     watched: bool = True
     answered: bool = False
@@ -127,6 +131,8 @@ def verdict(facts: Facts) -> Disposition:
         return D.NOT_PLACED
     if facts.answered:
         return _of_answered(facts)
+    if facts.cancelled and facts.tech_cause not in SIP:
+        return D.CANCELLED
     if facts.originate_reason == OUR_RING_LIMIT:
         # A carrier that never says even 180 is a dead trunk, not a person who does not answer. Who was not watching
         # does not know whether it rang, and takes it that it did: an attempt too many is harm.

@@ -61,6 +61,13 @@ class Responded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cancelled:
+    """We ask Asterisk to end the call, because an operator stops the campaign at once."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class HungUp:
     """The channel is gone: Q.850 cause, and the SIP status where there was one."""
 
@@ -112,6 +119,6 @@ class Vanished:
 
 
 CallEvent = (
-    Accepted | Refused | Returned | Unclear | Unwatched | Created | Ringing | Answered | Responded | HungUp | Vanished
-    | Unplaced | FlowEnded | GaveUp
+    Accepted | Refused | Returned | Unclear | Unwatched | Created | Ringing | Answered | Responded | Cancelled | HungUp
+    | Vanished | Unplaced | FlowEnded | GaveUp
 )  # fmt: skip

@@ -15,6 +15,7 @@ from dialer.calls.events import (
     Accepted,
     Answered,
     CallEvent,
+    Cancelled,
     Created,
     FlowEnded,
     GaveUp,
@@ -69,6 +70,8 @@ def _placing(attempt: Attempt, event: CallEvent) -> Attempt:
         case Responded(success=False):
             # The channel may still be there; its Hangup, or the engine's patience, closes the attempt.
             return replace(attempt, originate_reason=event.reason)
+        case Cancelled() if not attempt.cancelled:
+            return replace(attempt, cancelled=True)
         case HungUp():
             return _hang_up(attempt, event)
         case Unplaced() if not attempt.channel_seen:
@@ -141,6 +144,7 @@ def _end(attempt: Attempt) -> Attempt:
         refused=attempt.refusal is not None,
         returned=attempt.returned,
         unplaced=attempt.unplaced,
+        cancelled=attempt.cancelled,
         channel_seen=attempt.channel_seen,
         watched=attempt.watched,
         answered=attempt.answered_at is not None,

@@ -141,7 +141,7 @@ RuleOrHold = Annotated[
 RETRYABLE = (
     "busy", "no_answer", "unreachable", "rejected", "invalid_number", "out_of_order", "congestion", "trunk_refused",
     "media_error", "rtp_lost", "hung_up", "partial", "no_input", "refused", "dialogue_error", "unknown",
-    "not_placed",
+    "not_placed", "cancelled",
 )  # fmt: skip
 
 
@@ -166,6 +166,7 @@ class RetryPolicy(_Part):
     dialogue_error: Rule | None = None
     unknown: RuleOrHold | None = None
     not_placed: Rule | None = None
+    cancelled: Rule | None = None
 
 
 # -- flow ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
+from dialer.calls.events import Cancelled
 from dialer.campaign.running import Wanted, WantedRun
 from dialer.contacts.contact import Totals
 from dialer.engine.campaign_loop import CampaignLoop
@@ -183,6 +184,7 @@ class CampaignRun:
         self._hang_up_again_at = self._clock.monotonic() + HANG_UP_AGAIN_S
         for attempt in self._tracker.calls_of(self.campaign.id):
             if attempt.channel_seen:
+                self._tracker.apply(attempt.id, Cancelled(at=self._clock.now()))
                 await self._telephony.hang_up(attempt.id)
 
     def _binding(self, totals: Totals) -> Binding:

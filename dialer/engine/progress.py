@@ -57,6 +57,8 @@ def from_data(data: Mapping[str, Any]) -> Progress:
         **{
             **data,
             "at": datetime.fromisoformat(data["at"]),
+            # PostgreSQL keeps no order of keys.
+            "dispositions": dict(sorted(data["dispositions"].items(), key=lambda item: -item[1])),
             "next_call_at": datetime.fromisoformat(next_call_at) if next_call_at else None,
             "binding": Binding(data["binding"]),
         }

@@ -532,9 +532,10 @@ async def test_a_stopped_campaign_hangs_its_live_calls_up():
     whole.supervisor.tracker.apply(attempt_id, Ringing(at=T0))
     whole.store.wanted = Wanted.STOPPING
     await whole.until(lambda: whole.telephony.hung_up)
-    whole.supervisor.tracker.apply(attempt_id, BUSY)
+    whole.supervisor.tracker.apply(attempt_id, HungUp(at=T0, cause=0, tech_cause=None))
     await running
     assert set(whole.telephony.hung_up) == {attempt_id}
+    assert whole.store.saved[attempt_id].disposition.value == "cancelled"
     assert whole.supervisor.progress(1).drained
 
 

@@ -11,6 +11,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_DISPOSITIONS = """'completed', 'partial', 'refused', 'no_input', 'hung_up', 'dialogue_error', 'busy', 'no_answer',
+'unreachable', 'rejected', 'blocked', 'invalid_number', 'number_changed', 'trunk_refused', 'congestion', 'out_of_order',
+'media_error', 'rtp_lost', 'not_placed', 'cancelled', 'returned', 'unknown'"""
 _AT = sa.DateTime(timezone=True)
 
 
@@ -50,6 +53,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.add_column("attempt", sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("attempt", sa.Column("boot", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.drop_constraint("attempt_disposition_check", "attempt")
+    op.create_check_constraint("attempt_disposition_check", "attempt", f"disposition in ({_DISPOSITIONS})")
     # File systems use inode numbers again: another file's line at the same place is another record.
     op.drop_constraint("cel_event_pkey", "cel_event")
     op.create_primary_key("cel_event_pkey", "cel_event", ["node", "inode", "byte_offset", "at"])
