@@ -63,7 +63,9 @@ class Interpreter:
             result, detail = await self._speak()
         except asyncio.CancelledError:
             self.speechless = True
-            await self._talk.end(FlowResult.ERROR, self._step, "stopped")
+            # Who is cut off while they are thanked has given all their answers.
+            result = FlowResult.COMPLETED if self._talk.completed else FlowResult.ERROR
+            await self._talk.end(result, self._step, "stopped")
             raise
         return await self._talk.end(result, self._step, detail)
 

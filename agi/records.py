@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 BUSY_S, BUSY_LOOK_S = 1.0, 0.02
 """A worker that is killed lets go of its calls and of its locks one after the other."""
-ORPHANS_EVERY_S = 2.0
+ORPHANS_EVERY_S = 5.0
 CLOSE_S = 7.0
 """For rows that wait to be stored when the worker stops; its parent allows 10 s after the dialogues (agi.supervise)."""
 
@@ -280,6 +280,11 @@ class Records:
             await dialogues.bring_home(file, self._store.write, self._keep)
         except DialerError as error:
             self._trouble.note("orphan_stays", str(error))
+        except OSError as error:
+            self._disk_trouble(error)
+        except Exception:
+            # One file that cannot be read keeps nobody else's back.
+            log.exception("orphan_not_stored")
 
     def _keep(self, rows: Writes) -> None:
         try:

@@ -5,6 +5,7 @@ A worker never writes an attempt's state: that is the engine's.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, RowMapping, any_, bindparam, exists, select
+from sqlalchemy import BigInteger, RowMapping, any_, bindparam, exists, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,6 +26,8 @@ from dialer.calls.attempt import State
 from dialer.calls.results import FlowResult, Memory, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Campaign
+from dialer.clock import DatabaseClock, monotonic
+from dialer.errors import DatabaseAway
 from dialer.settings import Settings
 from dialer.storage import dialogues, tables
 from dialer.storage.session import explain
@@ -36,6 +39,8 @@ LOAD_PAUSE_S = 0.02
 """Nobody hears so short a wait; doubled it would save little and delay the first word."""
 TIMEOUT_S = 5.0
 """A person waits in silence meanwhile."""
+PROMPT_S = 1.0
+"""An answer that took longer does not tell what time it is."""
 
 
 class NoDialogue(Exception):
@@ -69,9 +74,11 @@ class _Revision:
 class ResultStore:
     """Loads dialogues and writes what comes of them."""
 
-    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
-        self._engine, self._settings = engine, settings
+    def __init__(self, engine: AsyncEngine, settings: Settings, clock: DatabaseClock | None = None) -> None:
+        """`clock` is set to the database's time with each load: events are stored by its days."""
+        self._engine, self._settings, self._clock = engine, settings, clock or DatabaseClock()
         self._campaigns: dict[int, _Revision] = {}
+        self._fingerprints: dict[int, str] = {}
         self._loads: Batcher[tuple[UUID, bool], Loaded | NoDialogue | DialogueOver] = Batcher(
             self._load, most=MAX_GROUP, pause_s=LOAD_PAUSE_S, timeout_s=TIMEOUT_S
         )
@@ -89,7 +96,7 @@ class ResultStore:
     def learn(self, revision_id: int, document: str, base_dir: Path) -> Campaign:
         """The campaign of a revision, read from its JSON text if it is not known yet."""
         known = self._campaigns.get(revision_id)
-        if known is None:
+        if known is None or known.document != document:
             campaign = Campaign.model_validate(json.loads(document))
             known = self._campaigns[revision_id] = _Revision(campaign=campaign, base_dir=base_dir, document=document)
         return known.campaign
@@ -111,20 +118,30 @@ class ResultStore:
 
     async def _load(self, wanted: Sequence[tuple[UUID, bool]]) -> list[Loaded | NoDialogue | DialogueOver]:
         again = {attempt_id for attempt_id, is_again in wanted if is_again}
-        rows, memories = await self._with_connection(
-            lambda connection: self._fetch(connection, [attempt_id for attempt_id, _ in wanted], again)
-        )
+        ids = [attempt_id for attempt_id, _ in wanted]
+        try:
+            # A connection that is dead must not keep those waiting who come later.
+            async with asyncio.timeout(TIMEOUT_S):
+                rows, memories = await self._with_connection(lambda connection: self._fetch(connection, ids, again))
+        except TimeoutError:
+            raise DatabaseAway(f"PostgreSQL did not answer within {TIMEOUT_S:g} s.") from None
         by_id = {row["id"]: row for row in rows}
         return [self._loaded(by_id.get(attempt_id), memories.get(attempt_id)) for attempt_id, _ in wanted]
 
     async def _fetch(
         self, connection: AsyncConnection, attempt_ids: Sequence[UUID], again: set[UUID]
     ) -> tuple[Sequence[RowMapping], dict[UUID, Memory]]:
+        asked_at = monotonic()
         rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
-        new = {row["revision_id"] for row in rows} - self._campaigns.keys()
+        if rows and monotonic() - asked_at < PROMPT_S:
+            self._clock.set(rows[0]["now"])
+        # A restored database may give a revision's id to another file.
+        found = {row["revision_id"]: row["sha256"] for row in rows}
+        new = {one for one, sha256 in found.items() if self._fingerprints.get(one) != sha256}
         if new:
             for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
                 self.learn(revision.id, json.dumps(revision.document), Path(revision.base_dir))
+                self._fingerprints[revision.id] = found[revision.id]
         begun = [row["id"] for row in rows if row["had_tries"] or row["id"] in again]
         return rows, await dialogues.memories(connection, begun) if begun else {}
 
@@ -183,11 +200,13 @@ _IDS = any_(bindparam("ids", type_=ARRAY(Uuid)))
 
 _DIALOGUES = (
     select(
-        _A.id, _A.state, _A.revision_id, _A.trunk, _A.node, _C.language, _C.fields,
+        _A.id, _A.state, _A.revision_id, _A.trunk, _A.node, _C.language, _C.fields, tables.revision.c.sha256,
+        func.clock_timestamp().label("now"),
         tables.flow_result.c.result,
         exists().where(tables.answer_try.c.attempt_id == _A.id).label("had_tries"),
     )
     .join_from(tables.attempt, tables.contact, _A.contact_id == _C.id)
+    .join(tables.revision, tables.revision.c.id == _A.revision_id)
     .outerjoin(tables.flow_result, tables.flow_result.c.attempt_id == _A.id)
     .where(_A.id == _IDS)
 )  # fmt: skip

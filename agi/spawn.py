@@ -20,16 +20,41 @@ LOOK_EVERY_S = 0.05
 
 
 class Staff:
-    """The workers beside a run."""
+    """The workers beside an engine: those that serve already, else some of our own."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | None = None) -> None:
-        self.process = process
+    def __init__(self, settings: Settings, settings_file: Path) -> None:
+        self._settings, self._settings_file = settings, settings_file
+        self._log_file = settings.state_dir / "logs" / "agi.log"
+        self.process: subprocess.Popen[bytes] | None = None
         """The parent of our own workers; None when others serve."""
         self.stays = False
 
     def stay(self) -> None:
         """Our own workers go on after the run, because calls may be live; the next run finds and uses them."""
         self.stays = True
+
+    def fill_up(self) -> None:
+        """Starts workers when none answer, and waits until they do. Raises WorkersAway when the port is another's."""
+        found = check(self._settings)
+        if found is Listener.OK:
+            return
+        if found is Listener.FOREIGN:
+            raise WorkersAway(
+                f"another program listens on {self._settings.agi.host}:{self._settings.agi.port}: not dialer's "
+                "workers, or some that were started by another version, or with another database, key, prompts "
+                "directory, trunk or node. Stop it, or choose another agi.port in the settings."
+            )
+        self.dismiss()
+        self.process = _start(self._settings_file, self._log_file)
+        _wait_until_ready(self.process, self._settings, self._log_file)
+
+    def dismiss(self) -> None:
+        """Our own workers end when their dialogues have."""
+        if self.process is not None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                # Without live dialogues they are gone at once; with some, they end when those have.
+                self.process.wait(LEAVE_S)
 
 
 @contextmanager
@@ -39,28 +64,13 @@ def workers(settings: Settings, settings_file: Path) -> Iterator[Staff]:
     Our own are a process group of their own, so that Ctrl-C at the terminal does not cut live dialogues; at the end
     they finish theirs and go, unless they were told to stay. Raises WorkersAway when another program holds the port.
     """
-    found = check(settings)
-    if found is Listener.OK:
-        yield Staff()
-        return
-    if found is Listener.FOREIGN:
-        raise WorkersAway(
-            f"another program listens on {settings.agi.host}:{settings.agi.port}: not dialer's workers, or some that "
-            "were started by another version, or with another database, key, prompts directory, trunk or node. "
-            "Stop it, or choose another agi.port in the settings."
-        )
-    log_file = settings.state_dir / "logs" / "agi.log"
-    process = _start(settings_file, log_file)
-    staff = Staff(process)
+    staff = Staff(settings, settings_file)
     try:
-        _wait_until_ready(process, settings, log_file)
+        staff.fill_up()
         yield staff
     finally:
         if not staff.stays:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                # Without live dialogues they are gone at once; with some, they end when those have.
-                process.wait(LEAVE_S)
+            staff.dismiss()
 
 
 def _start(settings_file: Path, log_file: Path) -> subprocess.Popen[bytes]:

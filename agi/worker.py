@@ -19,7 +19,7 @@ from agi.results import ResultStore
 from agi.server import AgiServer
 from dialer import log as json_log
 from dialer import settings as settings_file
-from dialer.clock import Clock, SystemClock
+from dialer.clock import Clock, DatabaseClock
 from dialer.storage.session import async_engine
 from sounds.catalogue import forget_personal
 
@@ -41,8 +41,9 @@ def main(arguments: list[str]) -> None:
 
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:
-    settings, clock = settings_file.load(settings_path), SystemClock()
-    records = Records(store=ResultStore(async_engine(settings), settings), settings=settings, clock=clock)
+    settings, clock = settings_file.load(settings_path), DatabaseClock()
+    store = ResultStore(async_engine(settings), settings, clock)
+    records = Records(store=store, settings=settings, clock=clock)
     server = AgiServer(settings=settings, records=records, clock=clock)
     told, hurry = asyncio.Event(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Puts an engine's parts together: the composition behind `dialer run` and `dialer engine`, without the command line.
+"""How a campaign is run, and an engine served: the composition behind `dialer run` and `dialer engine`.
 
 `dialer run` is the node's engine when no other is; else it watches its campaign there, and takes over when that dies.
 """
@@ -7,64 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
-from dialer import names
-from dialer.ami import cel
-from dialer.ami.console import Console
-from dialer.ami.link import AmiLink
-from dialer.ami.telephony import AmiTelephony
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import RunningCampaign, Wanted
-from dialer.clock import DatabaseClock
-from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress, from_data
 from dialer.engine.supervisor import Supervisor
-from dialer.engine.witness import ReadCel
-from dialer.errors import DatabaseAway, DialerError, Fenced, RefusedBySafety
+from dialer.engine_process import EngineProcess, Machine, may_call_through
+from dialer.errors import DatabaseAway, DialerError, RefusedBySafety
 from dialer.monitoring.terminal import View
-from dialer.settings import NodeSettings, Settings, TrunkSettings, read_secret
-from dialer.storage.journal import Journal
+from dialer.settings import Settings, TrunkSettings
 from dialer.storage.runs import StoredRun
-from dialer.storage.session import async_engine
-from dialer.storage.store import PostgresStore
 
 log = logging.getLogger(__name__)
 
 SHOW_EVERY_S = 0.25
 WATCH_EVERY_S = 0.5
 LEAVE_S = 3.0
-ROOM_BYTES = 8 << 20
-"""Below so much free space a disk is full: what is under way still needs some."""
 
 
 class Left(Exception):
     """The operator left a run while calls were live."""
-
-
-class Staff(Protocol):
-    """The FastAGI workers beside a run."""
-
-    def stay(self) -> None:
-        """They outlive the run, because calls are live."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What an engine needs of this machine beside the database and the node."""
-
-    settings: Settings
-    node: NodeSettings
-    workers: Callable[[], AbstractContextManager[Staff]]
-    workers_answer: Callable[[], Awaitable[bool]]
-    refresh_calendar: Callable[[int], Awaitable[None]]
 
 
 class Desk(Protocol):
@@ -75,11 +41,14 @@ class Desk(Protocol):
         ...
 
     def prepare(self, *, elsewhere: bool) -> RunningCampaign:
-        """Registers the file, imports its people, makes its prompts, and wants it to run.
+        """Registers the file, imports its people, makes its prompts.
 
-        One that another engine (`elsewhere`) runs already is left as it is, and a changed file of it is refused with
-        RefusedBySafety.
+        A changed file of a campaign that another engine runs now is refused: RefusedBySafety.
         """
+        ...
+
+    def begin(self, *, elsewhere: bool) -> None:
+        """Wants it to run; one that another engine (`elsewhere`) runs already is left as it is."""
         ...
 
     def drain(self) -> None:
@@ -92,10 +61,7 @@ class Desk(Protocol):
 
 
 def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
-    """The campaign's trunk. Raises RefusedBySafety for one that leaves this machine.
-
-    Calling rules (do-not-call lists, holidays, caps) are not built yet; until they are, nobody outside a lab is called.
-    """
+    """The campaign's trunk. Raises RefusedBySafety for one that leaves this machine."""
     trunk = settings.trunk(campaign.capacity.trunks[0])
     assert trunk is not None, "load.check_against has found it"
     if not may_call_through(trunk):
@@ -106,11 +72,6 @@ def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
     return trunk
 
 
-def may_call_through(trunk: TrunkSettings | None) -> bool:
-    """Whether this release calls through a trunk at all: only one that does not leave the machine."""
-    return trunk is not None and trunk.on_loopback
-
-
 async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progress, bool]:
     """Runs a campaign to its end, or until it is drained; the last progress and whether it was drained.
 
@@ -119,26 +80,30 @@ async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progre
     """
     view = _Patient(view)
     campaign: RunningCampaign | None = None
-    with _Engine.of(machine) as engine:
-        try:
-            while True:
-                if await engine.store.hold_node():
+    async with EngineProcess.opened(machine) as engine:
+        while True:
+            if await engine.store.hold_node():
+                async with engine.kept():
                     # What is not there at the start is a mistake; what goes away later is waited for.
-                    await engine.link.connect()
+                    await engine.connect(patient=campaign is not None)
                     await asyncio.to_thread(desk.check)
                     # After another engine's death what was wanted still is: to run, to stay paused, to end.
-                    if campaign is None:
-                        campaign = await asyncio.to_thread(desk.prepare, elsewhere=False)
-                    return await _dial(engine, campaign, view, desk)
-                if campaign is None:
-                    campaign = await asyncio.to_thread(desk.prepare, elsewhere=True)
-                    view.note(f"Another engine dials through {machine.node.name!r}; {campaign.name} runs on that one.")
-                watched = await _watch_elsewhere(desk, view)
-                if watched is not None:
-                    return watched
-                view.note("The engine is gone; taking over.")
-        finally:
-            await engine.store.close()
+                    campaign = campaign or await _ordered(desk, elsewhere=False)
+                return await _dial(engine, campaign, view, desk)
+            if campaign is None:
+                campaign = await _ordered(desk, elsewhere=True)
+                view.note(f"Another engine dials through {machine.node.name!r}; {campaign.name} runs on that one.")
+            watched = await _watch_elsewhere(desk, view)
+            if watched is not None:
+                return watched
+            view.note("The engine is gone; taking over.")
+
+
+async def _ordered(desk: Desk, *, elsewhere: bool) -> RunningCampaign:
+    """The campaign, wanted to run. The order comes last and by itself: who interrupts the import orders nothing."""
+    campaign = await asyncio.to_thread(desk.prepare, elsewhere=elsewhere)
+    await asyncio.to_thread(desk.begin, elsewhere=elsewhere)
+    return campaign
 
 
 async def serve(machine: Machine, view: View, check: Callable[[], None]) -> None:
@@ -147,149 +112,103 @@ async def serve(machine: Machine, view: View, check: Callable[[], None]) -> None
     The first TERM or Ctrl-C drains and leaves the orders standing for the next engine; the second raises Left.
     """
     view = _Patient(view)
-    with _Engine.of(machine) as engine:
-        try:
-            waiting = False
-            while not await engine.store.hold_node():
-                if not waiting:
-                    view.note(f"Another engine dials through {machine.node.name!r}; waiting for its end.")
-                waiting = True
-                await asyncio.sleep(WATCH_EVERY_S)
-            await engine.link.connect()
+    async with EngineProcess.opened(machine) as engine:
+        waited = await _until_ours(engine, view)
+        async with engine.kept():
+            await engine.connect(patient=waited)
             await asyncio.to_thread(check)
-            supervisor = engine.supervisor()
-            with engine.staffed(supervisor):
-                work = asyncio.create_task(supervisor.run(None))
-                _listen_to_signals(view, supervisor.drain, work)
-                await _show(work, lambda: [supervisor.progress(one) for one in supervisor.campaigns], view)
-        finally:
-            await engine.store.close()
+        async with engine.staffed() as supervisor:
+            work = asyncio.create_task(supervisor.run(None))
+            _listen_to_signals(view, supervisor.drain, lambda: _leave(view, work))
+            await _show(work, lambda: [supervisor.progress(one) for one in supervisor.campaigns], view)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Engine:
-    """The wires of one engine process."""
-
-    machine: Machine
-    store: PostgresStore
-    link: AmiLink
-    journal: Journal
-    clock: DatabaseClock
-
-    @classmethod
-    @contextmanager
-    def of(cls, machine: Machine) -> Iterator[_Engine]:
-        settings, node, clock = machine.settings, machine.node, DatabaseClock()
-        store = PostgresStore(async_engine(settings), node.name, settings.spool_dir, settings.journal_dir, clock)
-
-        async def kick() -> bool:
-            # Only who holds the node may end another's session with it; now, not some seconds ago.
-            try:
-                ours = await store.hold_node() > 0
-            except DatabaseAway:
-                return False
-            if ours:
-                await console.kick(names.AMI_USER)
-            return ours
-
-        console = Console(argv=node.console)
-
-        journal = Journal(settings.journal_dir, node.name, clock.now)
-        secret = read_secret(node.ami.secret_file)
-        link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, secret, clock.now, kick if node.console else None)
+async def _until_ours(engine: EngineProcess, view: View) -> bool:
+    """Returns when the node is ours; whether that took a while. A database that goes away meanwhile is waited for."""
+    said = ""
+    while True:
         try:
-            yield cls(machine=machine, store=store, link=link, journal=journal, clock=clock)
-        finally:
-            link.close()
-            journal.close()
-
-    def supervisor(self) -> Supervisor:
-        machine, clock = self.machine, self.clock
-        telephony = AmiTelephony(self.link, machine.settings.mac_key(), clock.now)
-        parts = Parts(store=self.store, telephony=telephony, journal=self.journal, clock=clock)
-        trunks = {trunk.name for trunk in machine.settings.trunks if trunk.node == machine.node.name}
-        safe = {name for name in trunks if may_call_through(machine.settings.trunk(name))}
-        return Supervisor(
-            parts, safe, machine.workers_answer, machine.refresh_calendar, self._full_disk, _cel_reader(machine.node)
-        )
-
-    @contextmanager
-    def staffed(self, supervisor: Supervisor) -> Iterator[None]:
-        with self.machine.workers() as staff:
-            try:
-                yield
-            except Fenced:
-                staff.stay()
+            if await engine.store.hold_node():
+                return bool(said)
+            why = f"Another engine dials through {engine.machine.node.name!r}; waiting for its end."
+        except DatabaseAway as error:
+            if not said:
                 raise
-            finally:
-                if supervisor.tracker.open_attempts:
-                    # Whoever answers now must not meet silence.
-                    staff.stay()
-
-    def _full_disk(self) -> str:
-        settings, cel_file = self.machine.settings, self.machine.node.cel_file
-        for directory in (settings.journal_dir, settings.spool_dir, *([cel_file.parent] if cel_file else ())):
-            if problem := _no_room(directory):
-                return problem
-        return ""
+            why = str(error)
+        if why != said:
+            view.note(why)
+        said = why
+        await asyncio.sleep(WATCH_EVERY_S)
 
 
-def _no_room(directory: Path) -> str:
-    try:
-        found = os.statvfs(directory)
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        return f"{directory} cannot be looked at: {error.strerror}"
-    free = found.f_bavail * found.f_frsize
-    return "" if free >= ROOM_BYTES else f"the disk of {directory} is full: {free >> 10} KiB are free"
-
-
-async def _dial(engine: _Engine, campaign: RunningCampaign, view: View, desk: Desk) -> tuple[Progress, bool]:
+async def _dial(engine: EngineProcess, campaign: RunningCampaign, view: View, desk: Desk) -> tuple[Progress, bool]:
     """Is the node's engine until nothing is left to do."""
-    supervisor = engine.supervisor()
+    async with engine.staffed() as supervisor:
+        telling: list[asyncio.Task[None]] = []
 
-    def drain() -> None:
-        if campaign.id in supervisor.campaigns:
-            supervisor.drain_campaign(campaign.id)
-        else:
-            supervisor.drain()
+        def drain() -> None:
+            if supervisor.has_ended(campaign.id):
+                supervisor.drain()
+            else:
+                supervisor.drain_campaign(campaign.id)
+                # Whoever takes over when this process dies must not begin again.
+                telling.append(asyncio.create_task(_told(desk, view)))
 
-    with engine.staffed(supervisor):
         work = asyncio.create_task(supervisor.run([campaign.id]))
-        signals = _listen_to_signals(view, drain, work)
+        said: list[str] = []
+        _listen_to_signals(view, drain, lambda: _leave(view, work))
         try:
-            await _show(work, lambda: _own_or_others(supervisor, campaign, view, signals), view)
+            await _show(work, lambda: _own_or_others(supervisor, campaign, view, said), view)
         except Left:
             with suppress(DialerError, TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await engine.store.finish(campaign.id, campaign.tenant_id, "left", "its operator left")
             raise
+        finally:
+            for task in telling:
+                task.cancel()
+            await asyncio.gather(*telling, return_exceptions=True)
     progress = supervisor.progress(campaign.id) or await _last_of(desk)
     return progress, progress.drained
+
+
+def _leave(view: View, work: asyncio.Task[None]) -> None:
+    view.note("Leaving. Live calls go on; the next engine resolves them.")
+    work.cancel()
+
+
+async def _told(desk: Desk, view: View) -> None:
+    """Stores the operator's order to drain, however long the database is away."""
+    said = False
+    while True:
+        try:
+            await asyncio.to_thread(desk.drain)
+            return
+        except DialerError as error:
+            if not said:
+                view.note(f"Not drained yet: {error}")
+            said = True
+        await asyncio.sleep(WATCH_EVERY_S)
 
 
 async def _last_of(desk: Desk) -> Progress:
     """Of a campaign that had ended just when its engine died."""
     run = await asyncio.to_thread(desk.find)
     if run is None or run.progress is None:
-        raise DialerError(
-            "the campaign ended before anybody could look at it. `dialer status NAME` says how it stands."
-        )
+        why = f": {run.wanted_why}" if run is not None and run.wanted_why else ""
+        raise DialerError(f"the campaign ended before anybody could look at it{why}. `dialer status NAME` says more.")
     return from_data(run.progress)
 
 
 def _own_or_others(
-    supervisor: Supervisor, campaign: RunningCampaign, view: View, signals: list[int]
+    supervisor: Supervisor, campaign: RunningCampaign, view: View, said: list[str]
 ) -> list[Progress | None]:
     others = [one for one in supervisor.campaigns if one != campaign.id]
-    own = supervisor.progress(campaign.id)
-    if campaign.id in supervisor.campaigns or own is None or not others:
-        return [own]
-    if 0 not in signals:
-        signals.append(0)
-        names_ = ", ".join(supervisor.campaigns.values())
-        view.note(f"{campaign.name} is done. This engine goes on for {names_}; Ctrl-C drains it.")
+    if not supervisor.has_ended(campaign.id) or not others:
+        return [supervisor.progress(campaign.id)]
+    if not said:
+        said.append(", ".join(supervisor.campaigns.values()))
+        view.note(f"{campaign.name} is done. This engine goes on for {said[0]}; Ctrl-C drains it.")
     return [supervisor.progress(one) for one in others]
 
 
@@ -311,23 +230,30 @@ async def _show(work: asyncio.Task[None], progress: Callable[[], list[Progress |
 
 async def _watch_elsewhere(desk: Desk, view: View) -> tuple[Progress, bool] | None:
     """Shows what another process's engine says of the campaign, until it is idle; None when that engine died."""
-    ordered: list[asyncio.Task[None]] = []
+    telling: list[asyncio.Task[None]] = []
     watching = asyncio.create_task(_watch(desk, view))
-    signals = _listen_to_signals(
-        view, lambda: ordered.append(asyncio.create_task(asyncio.to_thread(desk.drain))), watching
-    )  # fmt: skip
+
+    def leave() -> None:
+        if all(task.done() for task in telling):
+            view.note("Leaving. The campaign drains on its engine; `dialer status` says how far it is.")
+        else:
+            view.note("Leaving, but it is NOT drained: the order could not be stored. Run `dialer drain NAME`.")
+        watching.cancel()
+
+    _listen_to_signals(view, lambda: telling.append(asyncio.create_task(_told(desk, view))), leave)
     try:
         await asyncio.wait([watching])
         if watching.cancelled():
             raise Left
         last = watching.result()
-        return None if last is None else (last, last.drained or bool(signals))
+        return None if last is None else (last, last.drained or bool(telling))
     finally:
-        await asyncio.gather(*ordered, return_exceptions=True)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
 
 
 async def _watch(desk: Desk, view: View) -> Progress | None:
-    last: Progress | None = None
     away = False
     while True:
         try:
@@ -338,38 +264,32 @@ async def _watch(desk: Desk, view: View) -> Progress | None:
                 view.note(str(error))
             run, away = None, True
         if run is not None:
+            if run.wanted is Wanted.IDLE:
+                return await _last_of(desk)
             if run.progress is not None:
-                last = from_data(run.progress)
-                view.update(last)
-            if run.wanted is Wanted.IDLE and last is not None:
-                return last
+                view.update(from_data(run.progress))
             if not run.engine_live:
                 return None
         await asyncio.sleep(WATCH_EVERY_S)
 
 
-def _cel_reader(node: NodeSettings) -> ReadCel | None:
-    path = node.cel_file
-    return None if path is None else lambda position: cel.read(path, position)
-
-
-def _listen_to_signals(view: View, drain: Callable[[], None], work: asyncio.Task[object]) -> list[int]:
+def _listen_to_signals(view: View, drain: Callable[[], None], leave: Callable[[], None]) -> None:
+    """The first signal drains, the next ones leave."""
     received: list[int] = []
 
     def on_signal(number: int) -> None:
         received.append(number)
-        if sum(one > 0 for one in received) == 1:
+        if len(received) == 1:
             view.note("Draining: no new calls; the live ones end as they would. Once more to leave at once.")
             drain()
         else:
-            view.note("Leaving. Live calls go on; the next engine resolves them.")
-            work.cancel()
+            leave()
 
     loop = asyncio.get_running_loop()
-    # A terminal that goes away (SIGHUP) must not take live calls with it.
+    # A terminal that goes away (SIGHUP) must not take live calls with it; under nohup it means nothing.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal, number)
-    return received
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, on_signal, number)
 
 
 class _Patient:

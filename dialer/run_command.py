@@ -23,9 +23,10 @@ from dialer.clock import monotonic, utc_now
 from dialer.contacts.ingest import Accepted
 from dialer.control_command import operator
 from dialer.engine.progress import as_data
+from dialer.engine_process import Machine, Staff
 from dialer.errors import InvalidInput, RefusedBySafety, RestoredDatabase
 from dialer.monitoring import terminal
-from dialer.run import Left, Machine, Staff, check_trunk, run_campaign
+from dialer.run import Left, check_trunk, run_campaign
 from dialer.settings import NodeSettings, Settings
 from dialer.storage import campaigns, event_log, migrate, restore, runs
 from dialer.storage.prepare import prepare, read_people
@@ -183,20 +184,23 @@ class _Desk:
     def prepare(self, *, elsewhere: bool) -> RunningCampaign:
         loaded, settings = self._loaded, self._settings
         migrate.require_current(self._engine)
-        if elsewhere:
-            self._refuse_change_under_way()
+        self._refuse_change_under_way(elsewhere=elsewhere)
         made = prepare(self._engine, loaded, utc_now(), self._view.note, settings.state_dir / "rejects")
         self._siblings.build_prompts(loaded, settings, _prompt_progress(self._view))
         self._campaign = running(loaded.campaign, made.campaign_id, made.revision_id, self._overrides)
+        return self._campaign
+
+    def begin(self, *, elsewhere: bool) -> None:
+        campaign = self._campaign
+        assert campaign is not None, "prepare comes first"
         found = self.find() if elsewhere else None
         if found is not None and found.followed and found.wanted is not Wanted.IDLE:
             if self._overrides != Overrides():
-                self._view.note(f"{loaded.campaign.campaign} runs already, with the limits that it was started with.")
-            return self._campaign
-        trunk = check_trunk(settings, loaded.campaign)
+                self._view.note(f"{campaign.name} runs already, with the limits that it was started with.")
+            return
+        trunk = check_trunk(self._settings, self._loaded.campaign)
         with plain_errors(), self._engine.begin() as connection:
-            runs.begin(connection, self._campaign, trunk.node, operator())
-        return self._campaign
+            runs.begin(connection, campaign, trunk.node, operator())
 
     def drain(self) -> None:
         campaign = self._campaign
@@ -211,12 +215,21 @@ class _Desk:
         with reading(self._engine) as connection:
             return runs.find(connection, campaign.id)
 
-    def _refuse_change_under_way(self) -> None:
+    def _refuse_change_under_way(self, *, elsewhere: bool) -> None:
+        """Only what an engine dials now may not be changed: one elsewhere on this node, or one of another node."""
         name = self._loaded.campaign.campaign
         with reading(self._engine) as connection:
             stored = campaigns.by_name(connection, name)
             run = runs.find(connection, stored.campaign_id) if stored is not None else None
         if stored is None or run is None or run.wanted is Wanted.IDLE or not run.followed:
+            return
+        node = check_trunk(self._settings, self._loaded.campaign).node
+        if run.node != node:
+            raise RefusedBySafety(
+                f"{name} runs now on node {run.node!r}, and its trunk here is one of {node!r}: two engines would dial. "
+                f"Wait for its end, or drain it (`dialer drain {name}`) and run it here then."
+            )
+        if not elsewhere:
             return
         if stored.sha256 != self._loaded.sha256:
             raise RefusedBySafety(

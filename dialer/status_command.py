@@ -77,7 +77,7 @@ def _condition(one: CampaignStatus) -> str:
     if one.wanted_at is None:
         return "never ran"
     why = f": {one.wanted_why}" if one.wanted_why else ""
-    engine = "" if one.engine_live or one.wanted == "idle" else f"; no engine dials through {one.node}"
+    engine = "" if one.engine_live or one.wanted == "idle" else "; no engine dials it now"
     return f"{one.wanted} since {_iso(one.wanted_at)} ({one.wanted_by}{why}){engine}"
 
 

@@ -47,16 +47,18 @@ class AmiTelephony:
         """Places one call, once."""
         return await originate.originate(self._link, order, tokens.sign(order.attempt_id, self._mac_key), self._now)
 
-    async def hang_up(self, attempt_id: UUID) -> None:
-        """Ends a call of ours, if there is one. Nothing is promised: its end shows in the events, or in the record."""
+    async def hang_up(self, attempt_id: UUID) -> bool:
+        """Ends a call of ours, if there is one; whether Asterisk does so. The end itself shows in the events."""
         try:
             # Asterisk takes a unique id where it asks for a channel's name (channel.c, ast_channel_get_by_name).
-            await self._link.send({"Action": "Hangup", "Channel": names.channel_id(attempt_id)})
+            answer = await self._link.send({"Action": "Hangup", "Channel": names.channel_id(attempt_id)})
         except LinkLost as error:
             log.warning(
                 "a call could not be hung up: %s", error,
                 extra={"event": "ami.hang_up_failed", "attempt_id": str(attempt_id)},
             )  # fmt: skip
+            return False
+        return answer.get("response") == "Success"
 
     async def leave_mark(self) -> UUID | None:
         """Makes the node write a mark into its record of calls; None when it cannot be told to.

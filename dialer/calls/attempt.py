@@ -60,7 +60,7 @@ class Attempt:
     unplaced: bool = False
     """It is proven that Asterisk never made a call of it."""
     cancelled: bool = False
-    """We asked Asterisk to end it before anybody had answered."""
+    """Asterisk ends it for us, before anybody has answered."""
     channel_seen: bool = False
     """Whether Asterisk ever made a channel for it."""
     watched: bool = True

@@ -131,12 +131,12 @@ def verdict(facts: Facts) -> Disposition:
         return D.NOT_PLACED
     if facts.answered:
         return _of_answered(facts)
-    if facts.cancelled and facts.tech_cause not in SIP:
-        return D.CANCELLED
     if facts.originate_reason == OUR_RING_LIMIT:
         # A carrier that never says even 180 is a dead trunk, not a person who does not answer. Who was not watching
         # does not know whether it rang, and takes it that it did: an attempt too many is harm.
         return D.NO_ANSWER if facts.rang or not facts.watched else D.CONGESTION
+    if facts.cancelled and facts.watched and facts.tech_cause not in SIP:
+        return D.CANCELLED
     if facts.originate_reason is not None and facts.watched and not facts.channel_seen:
         # The order failed, and no channel was made for it in all that time: no INVITE left.
         return D.NOT_PLACED

@@ -62,7 +62,7 @@ class Responded:
 
 @dataclass(frozen=True, kw_only=True)
 class Cancelled:
-    """We ask Asterisk to end the call, because an operator stops the campaign at once."""
+    """Asterisk ends the call for us, because an operator stops the campaign at once."""
 
     at: datetime
 

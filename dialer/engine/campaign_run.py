@@ -41,8 +41,12 @@ class CampaignRun:
         tracker: Tracker,
         blocked: Callable[[], Binding | None],
         on_doubt: Callable[[], None],
+        may_have_more: Callable[[], bool],
     ) -> None:
-        """`blocked` says what keeps the whole engine from calling; `on_doubt` is told of claims perhaps made."""
+        """`blocked` says what keeps the whole engine from calling; `on_doubt` is told of claims perhaps made;
+        `may_have_more` says whether there may be open attempts that the tracker does not know yet.
+        """
+        self._may_have_more = may_have_more
         self.campaign, self.wanted = order.campaign, order.wanted
         self._store, self._telephony, self._clock = parts.store, parts.telephony, parts.clock
         self._tracker, self._engine_blocked = tracker, blocked
@@ -149,9 +153,10 @@ class CampaignRun:
         return totals is None or (totals.next_call_at is not None and totals.next_call_at <= self._clock.now())
 
     def _blocked(self) -> Binding | None:
-        if self._drained_here:
+        of_engine = self._engine_blocked()
+        if self._drained_here or of_engine is Binding.DRAINING:
             return Binding.DRAINING
-        return _OF_WANTED.get(self.wanted) or self._engine_blocked()
+        return _OF_WANTED.get(self.wanted) or of_engine
 
     async def _is_over(self) -> bool:
         return (
@@ -159,11 +164,11 @@ class CampaignRun:
         )  # fmt: skip
 
     def _may_be_over(self) -> bool:
+        if self._may_have_more():
+            return False
         if self.is_draining:
             return True
-        resolving = self._engine_blocked() is Binding.RECOVERING
-        done = self._totals is not None and self._totals.due == self._totals.never
-        return self.wanted is Wanted.RUNNING and done and not resolving
+        return self.wanted is Wanted.RUNNING and self._totals is not None and self._totals.due == self._totals.never
 
     async def _is_over_indeed(self) -> bool:
         """Looks once more: the last verdict may have made somebody due again."""
@@ -183,9 +188,9 @@ class CampaignRun:
             return
         self._hang_up_again_at = self._clock.monotonic() + HANG_UP_AGAIN_S
         for attempt in self._tracker.calls_of(self.campaign.id):
-            if attempt.channel_seen:
+            if attempt.channel_seen and await self._telephony.hang_up(attempt.id):
+                # Only what Asterisk has accepted is our doing; else the call ends by itself, as it would.
                 self._tracker.apply(attempt.id, Cancelled(at=self._clock.now()))
-                await self._telephony.hang_up(attempt.id)
 
     def _binding(self, totals: Totals) -> Binding:
         binding = self._loop.binding

@@ -49,8 +49,8 @@ class Telephony(Protocol):
         """Waits, then everything that has come, in order; may be empty."""
         ...
 
-    async def hang_up(self, attempt_id: UUID) -> None:
-        """Asks the node to end a call; nothing happens when there is none, or the node is away."""
+    async def hang_up(self, attempt_id: UUID) -> bool:
+        """Asks the node to end a call; whether it does so. False when there is none, or the node is away."""
         ...
 
     async def leave_mark(self) -> UUID | None:

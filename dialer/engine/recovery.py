@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
@@ -20,6 +20,7 @@ FENCE_S = 3.0
 """Originates in Asterisk's socket buffer are still read, and their threads show no channel at once (manager.c)."""
 YOUNG_S = 10.0
 """An attempt this young may have no channel yet."""
+STRAY_S = 60.0
 RECORD_S = 5.0
 """How long a mark may take to appear in the node's record."""
 
@@ -33,9 +34,15 @@ class Recovery:
         self._missed: set[UUID] = set()
         self._distrusted_until: datetime | None = None
 
-    async def adopt(self) -> None:
-        """Takes over every open attempt of the node that this engine does not know. Raises DatabaseAway."""
+    async def adopt(self, older_than_s: float = 0.0) -> None:
+        """Takes over every open attempt of the node that this engine does not know. Raises DatabaseAway.
+
+        `older_than_s` leaves out what may be on its way from the database to the tracker at this moment.
+        """
+        before = self._clock.now() - timedelta(seconds=older_than_s)
         for left in await self._store.open_attempts():
+            if older_than_s and left.claim.attempt.submitting_at > before:
+                continue
             if self._tracker.adopt(left.claim, left.terms):
                 log.warning("an attempt is open from before",
                             extra={"event": "recovery.adopted", "attempt": str(left.claim.attempt.id)})  # fmt: skip
@@ -62,6 +69,8 @@ class Recovery:
 
     async def sweep(self) -> None:
         """Finds attempts whose end was missed: twice in a row not young, not closing, and without a channel."""
+        # A commit of ours whose answer was lost may have come to the database later than we looked for it.
+        await self.adopt(older_than_s=STRAY_S)
         suspects = {
             attempt.id: attempt for attempt in self._tracker.open_for(YOUNG_S) if attempt.state is not State.CLOSING
         }

@@ -10,14 +10,14 @@ from datetime import UTC, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from dialer.campaign.running import WantedRun
+from dialer.campaign.running import Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
 from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import ReadCel, Witness
-from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced, RestoredDatabase
+from dialer.errors import AsteriskAway, DialerError, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ LEASE_MARGIN_S = 2.0
 SWEEP_EVERY_S = 10
 CEL_EVERY_S = 2
 LOOK_EVERY_S = 2
+HIRE_AFTER = 3
+"""Looks without an answer; the workers' own parent starts a dead one again sooner."""
 CALENDAR_EVERY_S = 3600
 KEPT = timedelta(days=14)
 """How long this host remembers its calls: no older backup of the database can be brought up to date."""
@@ -45,10 +47,12 @@ class Supervisor:
         refresh_calendar: Callable[[int], Awaitable[None]],
         disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
+        hire: Callable[[], None] = lambda: None,
     ) -> None:
         """`trunks` are those that may be called through; `workers_answer` says whether FastAGI workers of ours listen;
         `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on calling, empty:
-        none; `read_cel` reads the node's own record of calls, where this machine can.
+        none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts workers when none
+        answer, and blocks.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock)
@@ -56,7 +60,9 @@ class Supervisor:
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
         self._trunks = trunks
         self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
+        self._hire = hire
         self._runs: dict[int, CampaignRun] = {}
+        self._drained_here: set[int] = set()
         self._last: dict[int, Progress] = {}
         self._doubt, self._compared, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
@@ -66,7 +72,11 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._own: Sequence[int] | None = None
         self._recovered = self._workers = self._draining = False
+        self._may_have_more = True
+        """There may be attempts of ours in the database that the tracker does not know."""
+        self._store_was_away = False
         self._full_disk = ""
+        self._workers_missing = 0
         self._ours_until = 0.0
         self.tracker.ended.append(self._note_end)
 
@@ -82,9 +92,20 @@ class Supervisor:
         """What runs now, by id."""
         return {run.campaign.id: run.campaign.name for run in self._runs.values()}
 
+    @property
+    def leaves_calls(self) -> bool:
+        """Calls may be live that nobody here follows any more once `run` has returned."""
+        return bool(self.tracker.open_attempts) or self._may_have_more
+
+    def has_ended(self, campaign_id: int) -> bool:
+        """Whether a campaign ran here and is done."""
+        return campaign_id in self._last and campaign_id not in self._runs
+
     def drain_campaign(self, campaign_id: int) -> None:
         """One campaign starts no more calls, whatever the database says is wanted of it, and is idle afterwards."""
-        self._runs[campaign_id].drain()
+        self._drained_here.add(campaign_id)
+        if campaign_id in self._runs:
+            self._runs[campaign_id].drain()
 
     def drain(self) -> None:
         """The whole engine starts no more calls; `run` returns when the last has its verdict."""
@@ -108,24 +129,28 @@ class Supervisor:
                 "an old backup, and people would be called again. Run `dialer restore-reconcile` first."
             )
         await self._store.ensure_partitions(self._clock.now())
+        await self._forget()
         await self._witness.begin()
+        # What was left open belongs to its campaign before that may be taken for done.
+        await self._recovery.adopt()
+        self._may_have_more = False
         await self._look_around()
         await self._follow()
         self._doubt.set()
         self._schedule()
-        for work in (
-            self.tracker.run(),
-            self._telephony.keep_up(self._on_up, self._on_down),
-            self._pump(),
-            self._recover(),
-            self._until_idle(),
+        for name, work in (
+            ("tracker", self.tracker.run()),
+            ("link", self._telephony.keep_up(self._on_up, self._on_down)),
+            ("events", self._pump()),
+            ("recovery", self._recover()),
+            ("end", self._until_idle()),
         ):
-            self._begin(work)
+            self._begin(name, work)
         try:
             await self._until_something_ends()
         finally:
             self._scheduler.shutdown(wait=False)
-            # The tracker is the first, and goes last: it stores what the others leave.
+            # The tracker goes last: it stores what the others leave.
             tracking, *others = sorted(self._tasks, key=lambda task: task.get_name() != "tracker")
             for task in others:
                 task.cancel()
@@ -136,11 +161,10 @@ class Supervisor:
             await self._witness.catch_up()
         log.info("run ended", extra={"event": "run.ended", "unexpected_events": self.tracker.unexpected})
 
-    def _begin(self, work: Awaitable[None]) -> None:
+    def _begin(self, name: str, work: Awaitable[None]) -> None:
         async def do() -> None:
             await work
 
-        name = "tracker" if not self._tasks else "part"
         self._tasks.add(asyncio.create_task(do(), name=name))
 
     async def _until_something_ends(self) -> None:
@@ -165,6 +189,7 @@ class Supervisor:
             (self._recovery.sweep, SWEEP_EVERY_S),
             (self._witness.catch_up, CEL_EVERY_S),
             (self._daily_room, CALENDAR_EVERY_S),
+            (self._forget, CALENDAR_EVERY_S),
         ):
             self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
         self._scheduler.start()
@@ -176,9 +201,11 @@ class Supervisor:
             try:
                 await job()
             except Fenced as error:
-                self._begin(_raise(error))
+                self._begin("fenced", _raise(error))
             except DialerError as error:
                 log.error("%s: %s", getattr(job, "__name__", "job"), error, extra={"event": "job.failed"})
+            except Exception:
+                log.exception("%s failed", getattr(job, "__name__", "job"), extra={"event": "job.failed"})
 
         return run
 
@@ -188,6 +215,9 @@ class Supervisor:
         """Begins what is newly wanted, and tells the others what is wanted of them."""
         async with self._turning:
             orders = {order.campaign.id: order for order in await self._store.wanted_runs(self._own)}
+            for campaign_id in self._runs.keys() - orders.keys():
+                # Somebody made it idle while they took us for dead, or its order cannot be read.
+                self._runs[campaign_id].want(Wanted.DRAINING)
             for campaign_id, order in orders.items():
                 run = self._runs.get(campaign_id)
                 if run is not None:
@@ -195,12 +225,19 @@ class Supervisor:
                 elif order.campaign.trunk in self._trunks:
                     self._start(order)
                 else:
-                    log.error("%s wants trunk %r, which this engine may not use", order.campaign.name,
-                              order.campaign.trunk, extra={"event": "trunk.refused"})  # fmt: skip
+                    await self._refuse(order)
             self._idle.set() if not self._runs else self._idle.clear()
 
+    async def _refuse(self, order: WantedRun) -> None:
+        campaign = order.campaign
+        why = f"the engine's settings do not let it call through trunk {campaign.trunk!r}"
+        log.error("%s: %s", campaign.name, why, extra={"event": "trunk.refused"})
+        await self._store.finish(campaign.id, campaign.tenant_id, "refused", why)
+
     def _start(self, order: WantedRun) -> None:
-        run = CampaignRun(order, self._parts, self.tracker, self._blocked, self._in_doubt)
+        run = CampaignRun(order, self._parts, self.tracker, self._blocked, self._in_doubt, lambda: self._may_have_more)
+        if order.campaign.id in self._drained_here:
+            run.drain()
         self._runs[order.campaign.id] = run
         self._last.pop(order.campaign.id, None)
         self._tasks.add(asyncio.create_task(self._live(run), name="campaign"))
@@ -230,6 +267,7 @@ class Supervisor:
                 await self._store.finish(campaign.id, campaign.tenant_id, verb, why)
             self._last[campaign.id] = progress
             del self._runs[campaign.id]
+            self._drained_here.discard(campaign.id)
             if not self._runs:
                 self._idle.set()
 
@@ -276,9 +314,10 @@ class Supervisor:
             self._doubt.clear()
             try:
                 # A database that was away may be another one now: put back to what it was before some calls.
-                if forgotten := await self._store.forgotten():
+                if self._store_was_away and (forgotten := await self._store.forgotten()):
                     raise RestoredDatabase(forgotten)
                 await self._recovery.adopt()
+                self._may_have_more = self._store_was_away = False
                 compared = self._telephony.is_up and await self._recovery.compare()
                 # A link that was lost meanwhile is a new doubt, also before it is back.
                 if compared and self._telephony.is_up and not self._doubt.is_set():
@@ -299,12 +338,11 @@ class Supervisor:
     def _blocked(self) -> Binding | None:
         if self._draining:
             return Binding.DRAINING
-        if self._clock.monotonic() > self._ours_until - LEASE_MARGIN_S:
-            return Binding.DATABASE_AWAY if self.tracker.store_away else Binding.NODE_TAKEN
+        # A lease that runs out was not renewed: the database does not answer. Were it another engine's, we would end.
+        if self.tracker.store_away or self._clock.monotonic() > self._ours_until - LEASE_MARGIN_S:
+            return Binding.DATABASE_AWAY
         if not self._telephony.is_up:
             return Binding.NODE_AWAY
-        if self.tracker.store_away:
-            return Binding.DATABASE_AWAY
         if self._full_disk:
             return Binding.DISK_FULL
         if not self._workers:
@@ -312,11 +350,13 @@ class Supervisor:
         return None if self._recovered else Binding.RECOVERING
 
     def _in_doubt(self) -> None:
-        self._recovered = False
+        """The database did not answer: what was asked of it may have been done."""
+        self._recovered, self._may_have_more, self._store_was_away = False, True, True
         self._doubt.set()
 
     async def _on_up(self) -> None:
-        self._in_doubt()
+        self._recovered = False
+        self._doubt.set()
 
     def _on_down(self) -> None:
         self._recovered = False
@@ -327,23 +367,38 @@ class Supervisor:
         asked_at = self._clock.monotonic()
         try:
             self._ours_until = asked_at + await self._store.hold_node()
-        except DatabaseAway:
+        except Fenced:
+            raise
+        except DialerError:
             self._in_doubt()
             raise
 
     async def _look_around(self) -> None:
         self._workers = await self._workers_answer()
+        await self._hire_if_none()
         found = await asyncio.to_thread(self._disks)
         if found and not self._full_disk:
             log.critical("no new calls: %s", found, extra={"event": "disk.full"})
             self._recovery.distrust_record()
         self._full_disk = found
 
+    async def _hire_if_none(self) -> None:
+        self._workers_missing = 0 if self._workers else self._workers_missing + 1
+        if self._workers_missing >= HIRE_AFTER:
+            # Their parent died, or another engine's run ended and took them along.
+            self._workers_missing = 0
+            await asyncio.to_thread(self._hire)
+
     async def _daily_room(self) -> None:
         await self._store.ensure_partitions(self._clock.now())
-        await asyncio.to_thread(self._parts.journal.forget, self._clock.now() - KEPT)
         for run in list(self._runs.values()):
             await self._refresh_calendar(run.campaign.revision_id)
+
+    async def _forget(self) -> None:
+        try:
+            await asyncio.to_thread(self._parts.journal.forget, self._clock.now() - KEPT)
+        except OSError as error:
+            log.error("old lines of the journal stay: %s", error, extra={"event": "journal.failed"})
 
 
 async def _raise(error: DialerError) -> None:

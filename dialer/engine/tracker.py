@@ -41,6 +41,8 @@ HANGUP_S = 10.0
 LAST_FLUSH_S = 5.0
 LOOK_EVERY_S = 0.1
 UNCLEAR_MARGIN_S = 60
+REMEMBERED = 20_000
+"""Ended attempts that are not taken up again: more than can end while a list of open ones is read."""
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,7 @@ class Tracker:
         self._storing: dict[UUID, Attempt] = {}
         self._contacts: dict[int, ContactChange] = {}
         self._events: list[dict[str, Any]] = []
+        self._lately_ended: dict[UUID, None] = {}
         self._wake = asyncio.Event()
         self.channels_made_at: defaultdict[int, deque[float]] = defaultdict(deque)
         """When channels of each campaign were reported (monotonic); whoever counts them takes the old ones out."""
@@ -106,10 +109,16 @@ class Tracker:
     def adopt(self, claim: Claim, terms: Terms) -> bool:
         """Takes an attempt over whose row is committed; from now on its events count.
 
-        False when it is known already: open, or ended with a verdict that is not stored yet.
+        False when it is known already: open, or ended; whoever read the row may have done so before its verdict was
+        stored.
         """
         attempt_id = claim.attempt.id
-        if attempt_id in self._open or attempt_id in self._changed or attempt_id in self._storing:
+        if (
+            attempt_id in self._lately_ended
+            or attempt_id in self._open
+            or attempt_id in self._changed
+            or attempt_id in self._storing
+        ):
             return False
         opened = _Open(attempt=claim.attempt, contact=claim.contact, terms=terms, since=self._clock.monotonic())
         self._open[attempt_id] = opened
@@ -161,6 +170,9 @@ class Tracker:
         change = None
         if after.state is State.ENDED:
             del self._open[attempt_id]
+            self._lately_ended[attempt_id] = None
+            if len(self._lately_ended) > REMEMBERED:
+                del self._lately_ended[next(iter(self._lately_ended))]
             change = self._close(opened)
         else:
             self._set_patience(opened)
@@ -228,11 +240,19 @@ class Tracker:
             self.store_away = False
         except Fenced:
             raise
-        except DialerError as error:
+        except (DialerError, OSError) as error:
             self.store_away = True
+            self._be_patient_again()
             log.error("nothing can be stored now: %s", error, extra={"event": "store.away"})
             self._wake.set()
             await self._clock.sleep(1.0)
+
+    def _be_patient_again(self) -> None:
+        """What was waited for could not come: the time that the store was away does not count."""
+        until = self._clock.monotonic() + FLOW_RESULT_S
+        for opened in self._open.values():
+            if opened.waits_until is not None:
+                opened.waits_until = max(opened.waits_until, until)
 
     async def _collect_results(self) -> None:
         now = self._clock.monotonic()

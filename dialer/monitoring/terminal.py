@@ -24,7 +24,6 @@ WHY = {
     Binding.ORDERS_WAITING: "Asterisk is slow to place calls",
     Binding.NODE_REFUSES: "Asterisk refuses calls",
     Binding.NODE_AWAY: "Asterisk cannot be reached",
-    Binding.NODE_TAKEN: "another engine has taken this node",
     Binding.WORKERS_AWAY: "no FastAGI worker answers",
     Binding.DATABASE_AWAY: "PostgreSQL cannot be reached",
     Binding.DISK_FULL: "a disk is full",

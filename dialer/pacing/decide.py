@@ -16,7 +16,6 @@ class Binding(Enum):
     ORDERS_WAITING = "orders_waiting"
     NODE_REFUSES = "node_refuses"
     NODE_AWAY = "node_away"
-    NODE_TAKEN = "node_taken"
     WORKERS_AWAY = "workers_away"
     DATABASE_AWAY = "database_away"
     DISK_FULL = "disk_full"

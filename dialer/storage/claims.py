@@ -18,6 +18,9 @@ from dialer.storage.bulk import insert_rows
 
 _LOCK = text("select tenant_id from campaign where id = :campaign for no key update")
 
+# A pause holds from its commit on, whether or not the engine has heard of it.
+_MAY_RUN = text("select exists (select from campaign_run where campaign_id = :campaign and wanted = 'running')")
+
 _IN_USE = text(
     "select count(*) from attempt where campaign_id = :campaign and (slot_until is null or slot_until > now())"
 )
@@ -73,7 +76,9 @@ async def claim(
     max_concurrent: int,
     most: int,
 ) -> ClaimResult:
-    """Claims at most `most` due contacts, never more than the ceiling leaves; attempt rows and events committed.
+    """Claims at most `most` due contacts of a campaign that is wanted to run, never more than the ceiling leaves.
+
+    Attempt rows and events are committed.
 
     The revision is the one that the run began with: a file accepted meanwhile changes nothing under live calls.
     Raises Fenced when the node's lease has another epoch.
@@ -81,9 +86,10 @@ async def claim(
     async with engine.begin() as connection:
         campaign = (await connection.execute(_LOCK, {"campaign": campaign_id})).one()
         await leases.require(connection, node, epoch)
+        may_run = (await connection.execute(_MAY_RUN, {"campaign": campaign_id})).scalar_one()
         in_use = int((await connection.execute(_IN_USE, {"campaign": campaign_id})).scalar_one())
         room = min(most, max_concurrent - in_use)
-        if room <= 0:
+        if room <= 0 or not may_run:
             return ClaimResult(claims=[], in_use=in_use)
         rows = (
             await connection.execute(

@@ -13,12 +13,19 @@ from sqlalchemy import Connection, text
 DAYS_AHEAD = 7
 """No run starts before these stand: an event without a partition would lose an answer."""
 
+_THERE = text("select relname from pg_class where relname = any(:names)")
+
 
 def ensure_partitions(connection: Connection, now: datetime) -> None:
     """Makes the partitions from yesterday to a week ahead that are missing. Events carry UTC days."""
     today = now.astimezone(UTC).date()
-    for offset in range(-1, DAYS_AHEAD + 1):
-        day = today + timedelta(days=offset)
+    days = [today + timedelta(days=offset) for offset in range(-1, DAYS_AHEAD + 1)]
+    there = set(connection.execute(_THERE, {"names": [_name(day) for day in days]}).scalars())
+    # A new partition locks the whole log; waiting for that behind a long reader (pg_dump) would stop every writer.
+    connection.execute(text("set local lock_timeout = '500ms'"))
+    for day in days:
+        if _name(day) in there:
+            continue
         connection.execute(
             text(
                 f"create table if not exists {_name(day)} partition of event "

@@ -105,7 +105,16 @@ def this_process() -> str:
 def is_gone(holder: str) -> bool:
     """Whether a holder is known to be dead: a process of this very machine that runs no more. Else False."""
     machine, pid, started_at = holder.rsplit(" ", 2)
-    return machine == _machine() and _started_at(int(pid)) != started_at
+    if machine != _machine():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's, so it lives; its entry may be hidden from us (proc(5), hidepid)
+    found = _started_at(int(pid))
+    return found is not None and found != started_at
 
 
 def _machine() -> str:
@@ -114,10 +123,10 @@ def _machine() -> str:
     return f"{socket.gethostname()} {kernel} {os.readlink('/proc/self/ns/pid')}"
 
 
-def _started_at(pid: int) -> str:
-    """When a process began, in ticks since the machine's start (proc(5)); empty when it is gone or a zombie."""
+def _started_at(pid: int) -> str | None:
+    """When a process began, in ticks since the machine's start (proc(5)); empty for a zombie, None when hidden."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
     except OSError:
-        return ""
+        return None
     return "" if fields[0] in "ZX" else fields[19]

@@ -83,7 +83,7 @@ where a.state <> 'ended' group by a.id, c.attempts
 _RAISE_EPOCH = text("""
 insert into engine_lease (node, epoch, holder, taken_at, lease_until)
 values (:node, :epoch, :holder, clock_timestamp(), clock_timestamp())
-on conflict (node) do update set epoch = greatest(engine_lease.epoch, excluded.epoch)
+on conflict (node) do update set epoch = greatest(engine_lease.epoch, excluded.epoch + 1)
 """)
 
 

@@ -61,9 +61,14 @@ class Ahead:
         )
 
 
-def ahead(connection: Connection, directory: Path) -> Ahead | None:
+def last_lines(directory: Path) -> list[Line]:
+    """The lines that `ahead` compares; reads files, so not for an event loop."""
+    return [line for path in journal.files(directory) for line in journal.tail(path, TAIL)]
+
+
+def ahead(connection: Connection, directory: Path, lines: Sequence[Line] | None = None) -> Ahead | None:
     """What the journal knows and the database does not; None when it knows nothing more."""
-    lines = [line for path in journal.files(directory) for line in journal.tail(path, TAIL)]
+    lines = last_lines(directory) if lines is None else lines
     known = {row.id: row.ended for row in connection.execute(_KNOWN, {"ids": list({one.attempt_id for one in lines})})}
     claims = {line.attempt_id: line.at for line in lines if isinstance(line, Claimed)}
     verdicts = {line.attempt_id: line.at for line in lines if isinstance(line, Verdict)}

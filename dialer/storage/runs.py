@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer.calls.log import event_row
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import Overrides, RunningCampaign, Wanted, WantedRun, running
-from dialer.clock import utc_now
 from dialer.storage import leases, tables
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Order:
     """Who wants what of a campaign, and why."""
 
     verb: str
-    """As the event log has it: run, pause, resume, drain, stop, finish, take_over, leave."""
+    """As the event log has it: run, pause, resume, drain, stop; of the engine finished, drained, left, refused."""
     wanted: Wanted
     by: str
     why: str | None = None
@@ -45,7 +48,7 @@ class StoredRun:
     engine_live: bool
     """An engine dials through its node."""
     followed: bool
-    """That engine runs this campaign: it said so lately."""
+    """That engine runs this campaign: it said so lately, or was told to after it began."""
 
 
 _BEGIN = text("""
@@ -56,17 +59,18 @@ on conflict (campaign_id) do update set revision_id = excluded.revision_id, node
   wanted_at = excluded.wanted_at, wanted_by = excluded.wanted_by, wanted_why = excluded.wanted_why,
   orders = campaign_run.orders + 1, max_concurrent = excluded.max_concurrent,
   calls_per_second = excluded.calls_per_second, progress = null, progress_at = null
-returning orders
+returning orders, wanted_at
 """)
 _CHANGE = text("""
 update campaign_run set wanted = :wanted, wanted_at = clock_timestamp(), wanted_by = :by, wanted_why = :why,
   orders = orders + 1
 where campaign_id = :campaign and wanted = any(:from)
-returning orders
+returning orders, wanted_at
 """)
 _FIND = text("""
-select *, coalesce(progress_at > clock_timestamp() - interval '15 seconds', false) as reported
-from campaign_run where campaign_id = :campaign
+select w.*, coalesce(w.progress_at > clock_timestamp() - interval '15 seconds' or w.wanted_at >= l.taken_at, false)
+  as followed
+from campaign_run w left join engine_lease l on l.node = w.node where w.campaign_id = :campaign
 """)
 _WANTED = text("""
 select w.*, r.document
@@ -85,25 +89,27 @@ where w.campaign_id = d.campaign_id
 
 def begin(connection: Connection, campaign: RunningCampaign, node: str, by: str, why: str | None = None) -> None:
     """Wants a campaign to run on a node, by a revision and limits; whatever was wanted before."""
-    orders = connection.execute(
+    row = connection.execute(
         _BEGIN,
         {"campaign": campaign.id, "revision": campaign.revision_id, "node": node, "by": by, "why": why,
          "ceiling": campaign.max_concurrent, "rate": campaign.calls_per_second},
-    ).scalar_one()  # fmt: skip
+    ).one()  # fmt: skip
     order = Order(verb="run", wanted=Wanted.RUNNING, by=by, why=why)
-    connection.execute(insert(tables.event), [_event(campaign.id, campaign.tenant_id, order, orders)])
+    connection.execute(
+        insert(tables.event), [_event(campaign.id, campaign.tenant_id, order, row.orders, row.wanted_at)]
+    )
 
 
 def change(connection: Connection, campaign_id: int, tenant_id: str, order: Order, from_: Sequence[Wanted]) -> bool:
     """Gives an order to a campaign that is in one of these conditions, and logs it; False when it is in another."""
-    orders = connection.execute(
+    row = connection.execute(
         _CHANGE,
         {"campaign": campaign_id, "wanted": order.wanted.value, "by": order.by, "why": order.why,
          "from": [one.value for one in from_]},
-    ).scalar_one_or_none()  # fmt: skip
-    if orders is None:
+    ).first()  # fmt: skip
+    if row is None:
         return False
-    connection.execute(insert(tables.event), [_event(campaign_id, tenant_id, order, orders)])
+    connection.execute(insert(tables.event), [_event(campaign_id, tenant_id, order, row.orders, row.wanted_at)])
     return True
 
 
@@ -124,7 +130,7 @@ def find(connection: Connection, campaign_id: int) -> StoredRun | None:
         progress=row.progress,
         progress_at=row.progress_at,
         engine_live=engine_live,
-        followed=engine_live and row.reported,
+        followed=engine_live and row.followed,
     )
 
 
@@ -135,7 +141,8 @@ async def wanted(engine: AsyncEngine, node: str, epoch: int, own: Sequence[int] 
     """
     async with engine.connect() as connection:
         values = {"node": node, "epoch": epoch, "all": own is None, "own": list(own or ())}
-        return [_wanted(row) for row in await connection.execute(_WANTED, values)]
+        rows = (await connection.execute(_WANTED, values)).all()
+    return [one for one in map(_wanted, rows) if one is not None]
 
 
 async def report(engine: AsyncEngine, node: str, epoch: int, progress: Mapping[int, dict[str, Any]]) -> None:
@@ -156,8 +163,13 @@ async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, t
         await connection.run_sync(change, campaign_id, tenant_id, last, active)
 
 
-def _wanted(row: Row[Any]) -> WantedRun:
-    campaign = Campaign.model_validate(row.document)
+def _wanted(row: Row[Any]) -> WantedRun | None:
+    try:
+        campaign = Campaign.model_validate(row.document)
+    except ValidationError:
+        # Of another release, perhaps. The others must not suffer; this one is not dialled.
+        log.exception("a campaign cannot be read", extra={"event": "campaign.unreadable", "id": row.campaign_id})
+        return None
     limits = Overrides(max_concurrent=row.max_concurrent, calls_per_second=row.calls_per_second)
     return WantedRun(
         campaign=running(campaign, row.campaign_id, row.revision_id, limits),
@@ -165,10 +177,10 @@ def _wanted(row: Row[Any]) -> WantedRun:
     )
 
 
-def _event(campaign_id: int, tenant_id: str, order: Order, seq: int) -> dict[str, Any]:
+def _event(campaign_id: int, tenant_id: str, order: Order, seq: int, at: datetime) -> dict[str, Any]:
     return event_row(
         tenant_id=tenant_id,
-        occurred_at=utc_now(),
+        occurred_at=at,
         type=f"campaign.{order.verb}",
         subject_type="campaign",
         subject_id=str(campaign_id),

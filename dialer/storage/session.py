@@ -42,7 +42,8 @@ def _options(settings: Settings, pool_size: int, idle_s: int) -> dict[str, Any]:
     password = settings.database_password()
     if password:
         arguments["password"] = password
-    return {"connect_args": arguments, "pool_size": pool_size, "max_overflow": 0}
+    # Values are answers and numbers of people: no error may print them.
+    return {"hide_parameters": True, "connect_args": arguments, "pool_size": pool_size, "max_overflow": 0}
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class SpoolFile:
         self.attempt_id = attempt_id
         self._path, self._descriptor = path, descriptor
         self._size = os.fstat(descriptor).st_size
-        self._in_directory = self._size > 0
+        self._in_directory = False
 
     def read(self) -> Kept:
         """What is there; a last line without an end, of a machine that lost its power, is cut off."""
@@ -105,10 +105,13 @@ class Spool:
 
     def open(self, attempt_id: UUID) -> SpoolFile | None:
         """The dialogue's file, made if need be; None when another leads the dialogue. Raises OSError."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._directory / f"{attempt_id}{_ENDING}"
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                continue
             if not _lock(descriptor):
                 return None
             if os.fstat(descriptor).st_nlink:
@@ -137,15 +140,19 @@ class Spool:
             with suppress(FileNotFoundError):
                 self._seen[path.name] = path.stat().st_mtime_ns
             if path.name in before and before[path.name] == self._seen.get(path.name):
-                file = self.take(attempt_id)
+                try:
+                    file = self.take(attempt_id)
+                except OSError as error:
+                    # One that cannot be opened keeps nobody else's back.
+                    log.error("a dialogue's file cannot be opened: %s", error, extra={"event": "spool.unreadable"})
+                    continue
                 if file is not None:
                     yield file
 
 
 def pending(directory: Path, attempt_ids: Iterable[UUID]) -> set[UUID]:
     """Which of these attempts have a dialogue here whose rows are not all in PostgreSQL, or that goes on."""
-    wanted = set(attempt_ids)
-    return {attempt_id for attempt_id, _ in _files(directory)} & wanted if wanted else set()
+    return {attempt_id for attempt_id in attempt_ids if (directory / f"{attempt_id}{_ENDING}").exists()}
 
 
 class Archive:

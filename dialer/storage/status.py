@@ -17,7 +17,8 @@ _OPEN = text(
 )
 _CAMPAIGNS = text("""
 select c.id, c.name, w.node, w.wanted, w.wanted_at, w.wanted_by, w.wanted_why, w.max_concurrent, w.calls_per_second,
-  w.progress, w.progress_at
+  w.progress, w.progress_at,
+  coalesce(w.progress_at > clock_timestamp() - interval '15 seconds', false) as reported
 from campaign c left join campaign_run w on w.campaign_id = c.id
 where cast(:id as bigint) is null or c.id = :id
 order by c.name
@@ -52,6 +53,7 @@ class CampaignStatus:
     wanted_why: str | None
     node: str | None
     engine_live: bool
+    """An engine dials it: it said so in the last seconds."""
     open: dict[str, int]
     """Attempts without a verdict, by state: `unclear` ones were perhaps sent, and keep their number and slot."""
     progress: dict[str, Any] | None
@@ -89,7 +91,7 @@ def campaigns(connection: Connection, campaign_id: int | None = None) -> list[Ca
                 wanted_by=row.wanted_by,
                 wanted_why=row.wanted_why,
                 node=row.node,
-                engine_live=row.node in live,
+                engine_live=row.node in live and row.reported,
                 open=open_now[row.id],
                 progress=row.progress,
                 progress_at=row.progress_at,

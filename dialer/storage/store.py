@@ -27,6 +27,8 @@ from dialer.storage.session import explain
 from dialer.storage.spool import Archive, Spool
 
 TIMEOUT_S = 15.0
+LEASE_TIMEOUT_S = 4.0
+"""Two tries fit into a lease."""
 PROMPT_S = 1.0
 """An answer that took longer does not tell what time it is."""
 
@@ -37,11 +39,18 @@ class PostgresStore:
     """Claims, transitions and totals in PostgreSQL. Raises DatabaseAway when it cannot be reached."""
 
     def __init__(
-        self, engine: AsyncEngine, node: str, spool_dir: Path, journal_dir: Path, clock: DatabaseClock | None = None
+        self,
+        engine: AsyncEngine,
+        node: str,
+        spool_dir: Path,
+        journal_dir: Path,
+        clock: DatabaseClock | None = None,
+        lease_engine: AsyncEngine | None = None,
     ) -> None:
         """`spool_dir` holds what the workers of this host could not store yet, `journal_dir` what they stored; `clock`
-        is set to the database's time whenever the lease is.
+        is set to the database's time whenever the lease is; `lease_engine` is a pool for the lease alone.
         """
+        self._lease_engine = lease_engine or engine
         self._clock = clock or DatabaseClock()
         self._engine, self._node, self._spool_dir = engine, node, spool_dir
         self._spool, self._archive = Spool(spool_dir), Archive(journal_dir)
@@ -56,13 +65,13 @@ class PostgresStore:
         Takes the lease, or renews it. Raises Fenced when it was ours and another engine took it.
         """
         asked_at = monotonic()
-        async with _plain_errors():
+        async with _plain_errors(LEASE_TIMEOUT_S):
             if self.epoch:
-                now = await leases.renew(self._engine, self._node, self.epoch)
+                now = await leases.renew(self._lease_engine, self._node, self.epoch)
                 if now is None:
                     raise leases.fenced(self._node)
             else:
-                taken = await leases.take(self._engine, self._node, self._holder)
+                taken = await leases.take(self._lease_engine, self._node, self._holder)
                 if taken is None:
                     return 0.0
                 self.epoch, now = taken
@@ -131,10 +140,14 @@ class PostgresStore:
             return await attempts.open_attempts(self._engine, self._node)
 
     async def awaiting_rows(self, attempt_ids: Sequence[UUID]) -> set[UUID]:
-        """Attempts whose dialogue this host has rows of that are not stored yet; those of dead workers now are."""
-        for attempt_id in spool.pending(self._spool_dir, attempt_ids):
+        """Attempts whose dialogue this host has rows of that are not stored yet.
+
+        Those of dead workers are stored now, and told once more: that there are any proves that the call was answered.
+        """
+        found = spool.pending(self._spool_dir, attempt_ids)
+        for attempt_id in found:
             await self._bring_home(attempt_id)
-        return spool.pending(self._spool_dir, attempt_ids)
+        return found
 
     async def _bring_home(self, attempt_id: UUID) -> None:
         """In the place of the workers: none may be left to do it. Raises DatabaseAway."""
@@ -165,8 +178,9 @@ class PostgresStore:
 
     async def forgotten(self) -> str:
         """What this host's journal knows and the database does not, in words; empty, in health."""
+        lines = await asyncio.to_thread(restore.last_lines, self._journal_dir)
         async with _plain_errors(), self._engine.connect() as connection:
-            ahead = await connection.run_sync(restore.ahead, self._journal_dir)
+            ahead = await connection.run_sync(restore.ahead, self._journal_dir, lines)
         return "" if ahead is None else str(ahead)
 
     async def sent_lately(self, campaign_id: int, within_s: float) -> int:
@@ -205,17 +219,18 @@ class PostgresStore:
         if self.epoch:
             with suppress(DialerError):
                 async with _plain_errors():
-                    await leases.release(self._engine, self._node, self.epoch, self._holder)
+                    await leases.release(self._lease_engine, self._node, self.epoch, self._holder)
+        await self._lease_engine.dispose()
         await self._engine.dispose()
 
 
 @asynccontextmanager
-async def _plain_errors() -> AsyncIterator[None]:
-    """Every failure as a DialerError, and none later than TIMEOUT_S: a network that swallows packets tells nobody."""
+async def _plain_errors(timeout_s: float = TIMEOUT_S) -> AsyncIterator[None]:
+    """Every failure as a DialerError, and none later than that: a network that swallows packets tells nobody."""
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             yield
     except DBAPIError as error:
         raise explain(error) from error
     except (TimeoutError, SQLAlchemyError) as error:
-        raise DatabaseAway(f"PostgreSQL does not answer within {TIMEOUT_S:g} s ({error or 'no answer'}).") from error
+        raise DatabaseAway(f"PostgreSQL does not answer within {timeout_s:g} s ({error or 'no answer'}).") from error

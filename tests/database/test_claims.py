@@ -36,6 +36,11 @@ def make_campaign(database, name: str, numbers: list[str], *, opens: str = "-1 h
     )[0][0]  # fmt: skip
     database.run("update campaign set revision_id = :r where id = :id", r=revision_id, id=campaign_id)
     database.run(
+        "insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, orders, "
+        "max_concurrent, calls_per_second) values (:c, :r, 'node-1', 'running', now(), 'ann@host', 1, 5, 1)",
+        c=campaign_id, r=revision_id,
+    )  # fmt: skip
+    database.run(
         "insert into open_interval "
         "values (:r, 'Europe/Warsaw', now() + cast(:o as interval), now() + cast(:c as interval))",
         r=revision_id, o=opens, c=closes,
@@ -107,6 +112,13 @@ async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(
 async def test_nobody_is_claimed_outside_the_window(database, engine, opens, closes, expected):
     campaign_id = make_campaign(database, "c", numbers(1), opens=opens, closes=closes)
     assert len(await claim(engine, campaign_id)) == expected
+
+
+@pytest.mark.parametrize("wanted", ["idle", "paused", "draining", "stopping"])
+async def test_nobody_is_claimed_for_a_campaign_that_is_not_wanted_to_run(database, engine, wanted):
+    campaign_id = make_campaign(database, "c", numbers(1))
+    database.run("update campaign_run set wanted = :w", w=wanted)
+    assert await claim(engine, campaign_id) == []
 
 
 async def test_no_interval_means_no_call(database, engine):

@@ -56,6 +56,7 @@ async def test_lost_calls_are_put_in_again_and_told(host, tmp_path, cel_file):
         before = content(again.database)
         result = await reconcile(again, cel_file, "--dry-run")
         told = "2 attempts (1 without a verdict), 1 verdicts, 1 dialogues with 1 answers; 2 contacts changed\n"
+        told += "paused: campaign 'autumn'\npaused: campaign 'spring'\n"
         assert (result.exit_code, result.stdout) == (0, f"would restore {told}")
         assert content(again.database) == before
         result = await reconcile(again, cel_file)

@@ -179,8 +179,9 @@ class FakeTelephony:
         await asyncio.Event().wait()
         return []
 
-    async def hang_up(self, attempt_id: UUID) -> None:
+    async def hang_up(self, attempt_id: UUID) -> bool:
         self.hung_up.append(attempt_id)
+        return True
 
     async def leave_mark(self) -> UUID | None:
         return uuid4()

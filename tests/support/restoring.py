@@ -54,6 +54,8 @@ class Engine:
         ((campaign_id, revision_id),) = self.database.rows(
             "select id, revision_id from campaign where name = :name", name=name
         )
+        # An operator wants it to run, also after a restore has paused it.
+        self.database.run("update campaign_run set wanted = 'running' where campaign_id = :id", id=campaign_id)
         result = await claims.claim(
             self.engine, campaign_id=campaign_id, revision_id=revision_id, node=self.node, epoch=self.epoch, boot="b",
             trunk="a", max_concurrent=10_000, most=most,

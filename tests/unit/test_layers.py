@@ -20,6 +20,7 @@ STOREYS = {
         "run",
         "run_command",
         "control_command",
+        "engine_process",
         "engine_command",
         "verify_command",
         "restore_command",

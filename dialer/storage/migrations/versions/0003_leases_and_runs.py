@@ -53,11 +53,11 @@ def upgrade() -> None:
     )  # fmt: skip
     op.add_column("attempt", sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("attempt", sa.Column("boot", sa.Text(), server_default=sa.text("''"), nullable=False))
-    op.drop_constraint("attempt_disposition_check", "attempt")
-    op.create_check_constraint("attempt_disposition_check", "attempt", f"disposition in ({_DISPOSITIONS})")
+    op.drop_constraint(op.f("attempt_disposition_check"), "attempt")
+    op.create_check_constraint(op.f("attempt_disposition_check"), "attempt", f"disposition in ({_DISPOSITIONS})")
     # File systems use inode numbers again: another file's line at the same place is another record.
-    op.drop_constraint("cel_event_pkey", "cel_event")
-    op.create_primary_key("cel_event_pkey", "cel_event", ["node", "inode", "byte_offset", "at"])
+    op.drop_constraint(op.f("cel_event_pkey"), "cel_event")
+    op.create_primary_key(op.f("cel_event_pkey"), "cel_event", ["node", "inode", "byte_offset", "at"])
     for statement in guards.statements():
         op.execute(sa.text(statement))
 

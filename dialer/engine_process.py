@@ -1,0 +1,199 @@
+"""The wires of one engine process: database, node, journal, workers, joined from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dialer import names
+from dialer.ami import cel
+from dialer.ami.console import Console
+from dialer.ami.link import AmiLink
+from dialer.ami.telephony import AmiTelephony
+from dialer.clock import DatabaseClock
+from dialer.engine.ports import Parts
+from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
+from dialer.engine.witness import ReadCel
+from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced
+from dialer.settings import NodeSettings, Settings, TrunkSettings, read_secret
+from dialer.storage.journal import Journal
+from dialer.storage.session import async_engine
+from dialer.storage.store import PostgresStore
+
+log = logging.getLogger(__name__)
+
+ROOM_BYTES = 8 << 20
+"""Below so much free space a disk is full: what is under way still needs some."""
+
+
+class Staff(Protocol):
+    """The FastAGI workers beside an engine."""
+
+    def stay(self) -> None:
+        """They outlive the engine, because calls are live."""
+        ...
+
+    def fill_up(self) -> None:
+        """Starts some when none answer. Blocks. Raises WorkersAway."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What an engine needs of this machine beside the database and the node."""
+
+    settings: Settings
+    node: NodeSettings
+    workers: Callable[[], AbstractContextManager[Staff]]
+    workers_answer: Callable[[], Awaitable[bool]]
+    refresh_calendar: Callable[[int], Awaitable[None]]
+
+
+def may_call_through(trunk: TrunkSettings | None) -> bool:
+    """Whether this release calls through a trunk at all: only one that does not leave the machine.
+
+    Calling rules (do-not-call lists, holidays, caps) are not built yet; until they are, nobody outside a lab is called.
+    """
+    return trunk is not None and trunk.on_loopback
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineProcess:
+    """One engine's wires; `opened` closes them again."""
+
+    machine: Machine
+    store: PostgresStore
+    link: AmiLink
+    journal: Journal
+    clock: DatabaseClock
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, machine: Machine) -> AsyncIterator[EngineProcess]:
+        """The wires; nothing is connected yet."""
+        settings, node, clock = machine.settings, machine.node, DatabaseClock()
+        store = PostgresStore(
+            async_engine(settings), node.name, settings.spool_dir, settings.journal_dir, clock,
+            # Whatever the others wait for, the lease must not wait with them.
+            lease_engine=async_engine(settings, pool_size=1),
+        )  # fmt: skip
+        console = Console(argv=node.console)
+
+        async def kick() -> bool:
+            # Only who holds the node may end another's session with it; now, not some seconds ago.
+            try:
+                ours = await store.hold_node() > 0
+            except DatabaseAway:
+                return False
+            if ours:
+                await console.kick(names.AMI_USER)
+            return ours
+
+        secret = read_secret(node.ami.secret_file)
+        link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, secret, clock.now, kick if node.console else None)
+        journal = Journal(settings.journal_dir, node.name, clock.now)
+        try:
+            yield cls(machine=machine, store=store, link=link, journal=journal, clock=clock)
+        finally:
+            # The session first: whoever takes the lease logs in at once.
+            link.close()
+            await store.close()
+            journal.close()
+
+    async def connect(self, *, patient: bool) -> None:
+        """Logs in at the node; `patient` leaves a node that is away to the supervisor, which tries again and again.
+
+        Raises AsteriskAway.
+        """
+        try:
+            await self.link.connect()
+        except AsteriskAway as error:
+            if not patient or self.link.refusal:
+                raise
+            log.warning("the node is waited for: %s", error, extra={"event": "ami.away"})
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """The lease is renewed meanwhile: imports and prompts may take minutes. Raises Fenced when it was lost."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(RENEW_EVERY_S)
+                try:
+                    await self.store.hold_node()
+                except Fenced:
+                    raise
+                except DialerError as error:
+                    log.error("the lease is not renewed: %s", error, extra={"event": "store.away"})
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+        if not renewing.cancelled():
+            renewing.result()
+
+    def supervisor(self, staff: Staff) -> Supervisor:
+        """The engine itself."""
+        machine, clock = self.machine, self.clock
+        telephony = AmiTelephony(self.link, machine.settings.mac_key(), clock.now)
+        parts = Parts(store=self.store, telephony=telephony, journal=self.journal, clock=clock)
+        trunks = {trunk.name for trunk in machine.settings.trunks if trunk.node == machine.node.name}
+        safe = {name for name in trunks if may_call_through(machine.settings.trunk(name))}
+        return Supervisor(
+            parts,
+            safe,
+            machine.workers_answer,
+            machine.refresh_calendar,
+            self._full_disk,
+            _cel_reader(machine.node),
+            staff.fill_up,
+        )
+
+    @asynccontextmanager
+    async def staffed(self) -> AsyncIterator[Supervisor]:
+        """The engine with its workers; they stay when it leaves calls behind."""
+        hired = self.machine.workers()
+        staff = await asyncio.to_thread(hired.__enter__)
+        supervisor = self.supervisor(staff)
+        try:
+            yield supervisor
+        except Fenced:
+            staff.stay()
+            raise
+        finally:
+            if supervisor.leaves_calls:
+                # Whoever answers now must not meet silence.
+                staff.stay()
+            await asyncio.to_thread(hired.__exit__, None, None, None)
+
+    def _full_disk(self) -> str:
+        settings, cel_file = self.machine.settings, self.machine.node.cel_file
+        for directory in (settings.journal_dir, settings.spool_dir, *([cel_file.parent] if cel_file else ())):
+            if problem := _no_room(directory):
+                return problem
+        return ""
+
+
+def _no_room(directory: Path) -> str:
+    try:
+        found = os.statvfs(directory)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{directory} cannot be looked at: {error.strerror}"
+    free = found.f_bavail * found.f_frsize
+    return "" if free >= ROOM_BYTES else f"the disk of {directory} is full: {free >> 10} KiB are free"
+
+
+def _cel_reader(node: NodeSettings) -> ReadCel | None:
+    path = node.cel_file
+    return None if path is None else lambda position: cel.read(path, position)
