@@ -33,6 +33,15 @@ HARM_BEFORE, HARM_AFTER = timedelta(seconds=0.5), timedelta(seconds=4)
 RATE_WINDOW = timedelta(seconds=10)
 
 ANSWERED = frozenset({"completed", "partial", "refused", "no_input", "hung_up", "rtp_lost", "dialogue_error"})
+OF_DIALOGUE = {
+    "completed": frozenset({"completed"}),
+    "partial": frozenset({"partial"}),
+    "refused": frozenset({"refused"}),
+    "no_input": frozenset({"no_input"}),
+    "hung_up": frozenset({"hung_up", "partial", "rtp_lost"}),
+    "error": frozenset({"dialogue_error"}),
+}
+"""What a stored result of the dialogue may be judged as, whatever happened to whom."""
 NO_CALL = frozenset({"not_placed", "returned"})
 CODES: dict[str, frozenset[int | None]] = {
     "busy": frozenset({486}),
@@ -164,7 +173,7 @@ def _allowed_from(before: Sequence[Call], number: str) -> datetime | None:
 
 def _end(row: TruthRow, history: History) -> datetime:
     """When the person was free again: a call whose node died is over for us, whenever the carrier sees it."""
-    ends = [fault.began_at for fault in _harms(history, Harm.NODE) if fault.began_at >= row.invited_at]
+    ends = [fault.began_at for fault in _harms(history, Harm.CALLS) if fault.began_at >= row.invited_at]
     return min([row.ended_at or history.ended_at, *ends])
 
 
@@ -222,6 +231,9 @@ def _verdict(call: Call, history: History) -> Iterator[Violation]:
             yield Violation(kind="unknown_with_evidence", what=f"attempt {attempt.id}", evidence=evidence)
     elif verdict not in NO_CALL and row is None:
         yield Violation(kind="verdict_without_call", what=f"attempt {attempt.id}: {verdict}", evidence=evidence)
+    elif verdict in ANSWERED and verdict not in OF_DIALOGUE.get(attempt.flow_result or "", ANSWERED):
+        what = f"attempt {attempt.id}: {verdict}, and its dialogue {attempt.flow_result}"
+        yield Violation(kind="wrong_verdict", what=what, evidence=evidence)
     elif row is not None and not _agrees(verdict, row, history):
         yield Violation(kind="wrong_verdict", what=f"attempt {attempt.id}: {verdict}", evidence=evidence)
 
@@ -256,8 +268,12 @@ def _answers(call: Call, history: History) -> Iterator[Violation]:
         yield Violation(kind="lost_answer", what=what, evidence=evidence)
     stored = [key for one in attempt.tries for key in one.keys]
     pressed = [one.key for one in row.keys]
-    for invented in sorted(set(stored) - set(pressed)):
+    for invented in sorted((Counter(stored) - Counter(pressed)).keys()):
         yield Violation(kind="invented_key", what=f"attempt {attempt.id}: {invented!r}", evidence=evidence)
+    in_order = iter(pressed)
+    if not set(stored) - set(pressed) and not all(key in in_order for key in stored):
+        what = f"attempt {attempt.id}: {''.join(stored)} stands, in this order"
+        yield Violation(kind="wrong_question", what=what, evidence=evidence)
     for place, key in enumerate(row.keys):
         if key.key not in stored and not _excused(place, key, call, history):
             what = f"attempt {attempt.id}: key {key.key!r} pressed at {key.at:%T.%f}"

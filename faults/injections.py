@@ -38,6 +38,7 @@ class Fault:
 
 WORKERS = frozenset({Harm.WORKERS})
 NODE = frozenset({Harm.NODE})
+CALLS = frozenset({Harm.NODE, Harm.CALLS})
 CEL = frozenset({Harm.CEL})
 
 
@@ -297,9 +298,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="kill_workers", happen=_kill(World.workers, every=True), hold_s=(1, 3), harms=WORKERS),
     Fault(name="kill_postgres", happen=kill_postgres, weight=4, hold_s=(0, 12)),
     Fault(name="stop_postgres", happen=stop_postgres, weight=3, hold_s=(1, 12)),
-    Fault(name="kill_node", happen=kill_node, weight=3, hold_s=(0, 5), harms=NODE),
+    Fault(name="kill_node", happen=kill_node, weight=3, hold_s=(0, 5), harms=CALLS),
     Fault(name="stop_node", happen=stop_node, weight=2, hold_s=(1, 4), harms=NODE),
-    Fault(name="power_cut", happen=power_cut, weight=1, hold_s=(1, 3), harms=NODE | WORKERS),
+    Fault(name="power_cut", happen=power_cut, weight=1, hold_s=(1, 3), harms=CALLS | WORKERS),
     Fault(name="ami_cut", happen=_cut(_ami, "client"), weight=4),
     Fault(name="ami_fin", happen=_cut(_ami, "client", fin=True)),
     Fault(name="ami_half_open", happen=_link(_ami, "client", Mode.HALF_OPEN), weight=3, hold_s=(2, 20)),

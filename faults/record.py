@@ -15,6 +15,8 @@ class Harm(Enum):
     WORKERS = "workers"
     """A key that was read and not stored may be asked for again."""
     NODE = "node"
+    """Asterisk says and hears nothing."""
+    CALLS = "calls"
     """Calls under way end without a word."""
     CEL = "cel"
     """The node's own record has a gap."""

@@ -127,6 +127,12 @@ PLANTED: tuple[tuple[str, str, Callable[[], History]], ...] = (
     ("unknown with a cause in the node's record", "unknown_with_evidence",
      lambda: with_attempt(replace(LOST, cel=(CelRow(kind="HANGUP", at=at(1), cause=17),)))),
     ("completed without an answer", "wrong_verdict", lambda: with_row(invite("+1", 0.5, 9, 486), ANSWERED_ROW)),
+    ("an error for a dialogue that was completed", "wrong_verdict",
+     lambda: with_attempt(replace(ANSWERED, disposition="dialogue_error"))),
+    ("a key under two questions", "invented_key",
+     lambda: with_attempt(replace(ANSWERED, tries=(*ANSWERED.tries, replace(ANSWERED.tries[0], step="third"))))),
+    ("keys under each other's questions", "wrong_question",
+     lambda: with_attempt(replace(ANSWERED, tries=ANSWERED.tries[::-1]))),
     ("busy for who was not", "wrong_verdict", lambda: with_row(invite("+2", 0.2, 0.8, 603), BUSY_ROW)),
     ("no answer for who spoke with us", "wrong_verdict",
      lambda: with_row(invite("+5", 2.1, 3.9, 200), GIVEN_AGAIN_ROW)),
@@ -190,7 +196,7 @@ def test_a_key_that_was_asked_for_again_is_no_loss(harm, when, excused):
 
 
 def test_the_last_key_before_a_hangup_was_never_confirmed():
-    shorter = replace(ANSWERED, flow_result="hung_up", tries=ANSWERED.tries[:2])
+    shorter = replace(ANSWERED, disposition="partial", flow_result="hung_up", tries=ANSWERED.tries[:2])
     ends_soon = replace(ANSWERED_ROW, ended_at=at(7))
     both = replace(with_attempt(shorter), truth=(ends_soon, *HEALTHY.truth[1:]))
     assert kinds(both) == set()
