@@ -426,6 +426,45 @@ async def test_a_node_that_does_not_answer_is_asked_again(rig):
     assert (await recovered(rig, claim)).disposition.value == "unknown"
 
 
+async def test_a_row_that_was_read_before_its_verdict_was_stored_is_not_taken_up_again(rig):
+    claim = make_claim()
+    rig.tracker.adopt(claim, TERMS)
+    rig.tracker.apply(claim.attempt.id, BUSY)
+    await rig.tracker.flush()
+    assert rig.saved(claim).disposition.value == "busy"
+    rig.store.left = [Leftover(claim=claim, terms=TERMS)]
+    await rig.recovery.adopt()
+    assert not rig.tracker.open_attempts
+
+
+async def test_a_claim_that_came_to_the_database_late_is_found_by_a_sweep(rig):
+    rig.store.left = [Leftover(claim=make_claim(boot="boot-0"), terms=TERMS)]
+    await rig.recovery.sweep()
+    assert not rig.tracker.open_attempts, "it may be on its way to the tracker"
+    rig.clock.passed_s += 61
+    await rig.recovery.sweep()
+    assert rig.tracker.open_attempts
+
+
+async def test_the_time_that_the_database_was_away_is_no_patience_lost(rig):
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    for event in (Created(at=T0), Answered(at=T0), HungUp(at=T0, cause=16, tech_cause=None)):
+        rig.tracker.apply(claim.attempt.id, event)
+
+    async def away(attempt_ids: object) -> list[DialogueEnd]:
+        raise DatabaseAway("gone")
+
+    here, rig.store.flow_results = rig.store.flow_results, away
+    rig.clock.passed_s += 500
+    await rig.tracker._turn()
+    rig.store.flow_results = here
+    await rig.tracker._turn()
+    assert rig.tracker.open_attempts, "the workers get their seconds to bring what they kept"
+    rig.store.results[claim.attempt.id] = end_of(claim)
+    await rig.tracker._turn()
+    assert rig.saved(claim).disposition.value == "completed"
+
+
 async def test_a_missed_end_is_found_by_two_sweeps(rig):
     rig.tracker.adopt(claim := make_claim(), TERMS)
     rig.tracker.apply(claim.attempt.id, Created(at=T0))
@@ -549,6 +588,77 @@ async def test_nobody_is_called_while_a_disk_is_full():
     whole.telephony.answer = lambda order: Refused(at=T0, message="")
     await running
     assert len(whole.telephony.orders) == 1
+
+
+async def test_a_campaign_that_somebody_made_idle_under_a_live_engine_is_drained():
+    """They took the engine for dead, and wrote that nobody dials it."""
+    whole = Whole(0)
+    whole.store.wanted = Wanted.PAUSED
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.supervisor.campaigns)
+    whole.store.wanted = Wanted.IDLE
+    await running
+    assert whole.supervisor.progress(1).drained
+
+
+async def test_a_drain_before_the_campaign_has_begun_here_is_not_forgotten():
+    whole = Whole(3)
+    whole.supervisor.drain_campaign(1)
+    await whole.run()
+    assert not whole.telephony.orders
+    assert whole.store.wanted is Wanted.IDLE
+
+
+async def test_an_engine_that_is_told_to_end_does_not_wait_for_a_paused_campaign():
+    whole = Whole(3)
+    whole.store.wanted = Wanted.PAUSED
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.supervisor.campaigns)
+    whole.supervisor.drain()
+    await running
+    assert whole.store.wanted is Wanted.PAUSED, "the order stands for the next engine"
+
+
+async def test_a_takeover_of_a_draining_campaign_settles_what_the_dead_engine_left():
+    whole = Whole(0)
+    claim = make_claim(state=State.RINGING, watched=False)
+    whole.store.left, whole.store.wanted = [Leftover(claim=claim, terms=TERMS)], Wanted.STOPPING
+    whole.telephony.live = {claim.attempt.id: [Created(at=T0), Ringing(at=T0)]}
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.telephony.hung_up)
+    assert whole.supervisor.leaves_calls
+    whole.supervisor.tracker.apply(claim.attempt.id, HungUp(at=T0, cause=16, tech_cause=None))
+    await running
+    assert whole.store.saved[claim.attempt.id].disposition is not None
+
+
+async def test_a_campaign_whose_trunk_is_not_allowed_here_is_refused():
+    whole = Whole(3)
+    whole.supervisor._trunks = {"b"}
+    await whole.run()
+    assert not whole.telephony.orders
+    assert whole.store.wanted is Wanted.IDLE
+
+
+async def test_workers_are_started_again_when_none_answer_for_a_while():
+    whole, hired, answers = Whole(0), [], [True]
+
+    async def answer() -> bool:
+        return answers[-1]
+
+    whole.store.wanted = Wanted.PAUSED
+    whole.supervisor = Supervisor(
+        whole.parts, {"a"}, answer, nothing, hire=lambda: (hired.append(1), answers.append(True))
+    )
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.supervisor.campaigns)
+    answers.append(False)
+    for _ in range(3):
+        assert not hired
+        await whole.supervisor._look_around()
+    assert hired
+    whole.store.wanted = Wanted.IDLE
+    await running
 
 
 async def test_an_engine_whose_lease_another_took_ends_with_that_reason():
