@@ -52,6 +52,9 @@ CODES: dict[str, frozenset[int | None]] = {
     "no_answer": frozenset({487, 480, 200, None}),
 }
 """What the carrier must have said for a verdict; a 200 with no_answer must be a crossing."""
+ALIKE: dict[str, frozenset[int | None]] = {"rejected": frozenset({403})}
+"""Who has only the node's record knows the Q.850 cause and no SIP status; 21 may be both, and the verdict must be the
+one that calls nobody again who has declined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +237,7 @@ def _verdict(call: Call, history: History) -> Iterator[Violation]:
     elif verdict in ANSWERED and verdict not in OF_DIALOGUE.get(attempt.flow_result or "", ANSWERED):
         what = f"attempt {attempt.id}: {verdict}, and its dialogue {attempt.flow_result}"
         yield Violation(kind="wrong_verdict", what=what, evidence=evidence)
-    elif row is not None and not _agrees(verdict, row, history):
+    elif row is not None and not _agrees(attempt, verdict, row, history):
         yield Violation(kind="wrong_verdict", what=f"attempt {attempt.id}: {verdict}", evidence=evidence)
 
 
@@ -244,12 +247,13 @@ def has_evidence(attempt: AttemptRow) -> bool:
     return attempt.flow_result is not None or "ANSWER" in kinds or any(row.cause for row in attempt.cel)
 
 
-def _agrees(verdict: str, row: TruthRow, history: History) -> bool:
+def _agrees(attempt: AttemptRow, verdict: str, row: TruthRow, history: History) -> bool:
     if verdict in ANSWERED:
         return row.answered_at is not None
     if row.answered_at is not None and _end(row, history) - row.answered_at > CROSSING:
         return False
-    return row.final_code in CODES.get(verdict, frozenset())
+    codes = CODES.get(verdict, frozenset())
+    return row.final_code in (codes if attempt.tech_cause else codes | ALIKE.get(verdict, frozenset()))
 
 
 # -- promise 3: answers -----------------------------------------------------------------------------------------------

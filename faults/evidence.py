@@ -27,7 +27,7 @@ with stored as (
          min(ingested_at) filter (where type = 'attempt.ended') as closed_at
   from event where subject_type = 'attempt' group by subject_id
 )
-select a.id::text as id, c.name as campaign, p.person_key as person, a.number, a.disposition,
+select a.id::text as id, c.name as campaign, p.person_key as person, a.number, a.disposition, a.tech_cause,
        coalesce(s.opened_at, a.submitting_at) as opened_at,
        case when a.state = 'ended' then coalesce(s.closed_at, a.ended_at) end as closed_at,
        f.result, f.at as flow_ended_at, coalesce(f.answers, 0) as flow_answers
@@ -78,7 +78,7 @@ def _attempts(connection: Connection, cel: dict[str, list[CelRow]]) -> Iterator[
     for row in connection.execute(_ATTEMPTS):
         yield AttemptRow(
             id=row.id, campaign=row.campaign, person=row.person, number=row.number, disposition=row.disposition,
-            opened_at=row.opened_at, closed_at=row.closed_at, flow_result=row.result,
+            opened_at=row.opened_at, closed_at=row.closed_at, tech_cause=row.tech_cause, flow_result=row.result,
             flow_ended_at=row.flow_ended_at, flow_answers=row.flow_answers, tries=tuple(tries[row.id]),
             answers=tuple(answers[row.id]), cel=tuple(cel.get(row.id, ())), story=tuple(stories[row.id]),
         )  # fmt: skip

@@ -64,6 +64,8 @@ class AttemptRow:
     """None while it is open."""
     opened_at: datetime
     closed_at: datetime | None
+    tech_cause: int | None = None
+    """The SIP status, where an event told it."""
     flow_result: str | None = None
     flow_ended_at: datetime | None = None
     flow_answers: int = 0
