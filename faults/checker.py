@@ -102,10 +102,10 @@ def match(history: History) -> tuple[list[Call], list[TruthRow]]:
     invites: dict[str, TruthRow] = {}
     extra = []
     for row in sorted(history.truth, key=lambda one: one.invited_at):
-        for attempt in waiting[row.number]:
-            if attempt.id not in invites and _open_at(attempt, row.invited_at):
-                invites[attempt.id] = row
-                break
+        mine = [one for one in waiting[row.number] if one.id not in invites and _open_at(one, row.invited_at)]
+        if mine:
+            # At the edge of two attempts the times of both may fit: then it is the one that had just begun.
+            invites[mine[-1].id] = row
         else:
             extra.append(row)
     return [Call(attempt=one, invite=invites.get(one.id)) for one in history.attempts], extra

@@ -99,6 +99,12 @@ def test_a_healthy_history_has_no_violation():
     assert check(HEALTHY) == []
 
 
+def test_at_the_edge_of_two_attempts_the_call_belongs_to_the_one_that_had_begun():
+    """The number is in both campaigns: one attempt of it is proven not placed, and the other begins at once."""
+    ended, begun = attempt("e", "+7", 0, 10, "not_placed"), attempt("f", "+7", 10.02, 11, "busy", campaign="fault-b")
+    assert check(also(invite("+7", 10.05, 10.9, 486), attempts=(ended, begun))) == []
+
+
 PLANTED: tuple[tuple[str, str, Callable[[], History]], ...] = (
     ("a second INVITE of an open attempt", "extra_invite", lambda: also(invite("+1", 9.2, 9.4, 200))),
     ("an INVITE after the verdict", "extra_invite", lambda: also(invite("+2", 2, 3, 486))),
