@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dialer.errors import DialerError
+from dialer.errors import DialerError, InvalidInput
 from faults.injections import FAULTS
 from faults.session import run, write_report
 
@@ -29,6 +29,8 @@ def main(minutes: float, seed: int, only: tuple[str, ...], keep: Path | None) ->
 
     Example: python -m faults --minutes 5 --seed 7
     """
+    if keep is not None and keep.is_dir() and any(keep.iterdir()):
+        raise InvalidInput(f"{keep} holds files already. Name a new folder with --keep.")
     with tempfile.TemporaryDirectory(prefix="dialer-faults-") as scratch:
         folder = (keep or Path(scratch)).resolve()
         outcome = run(
