@@ -250,8 +250,12 @@ def has_evidence(attempt: AttemptRow) -> bool:
 def _agrees(attempt: AttemptRow, verdict: str, row: TruthRow, history: History) -> bool:
     if verdict in ANSWERED:
         return row.answered_at is not None
-    if row.answered_at is not None and _end(row, history) - row.answered_at > CROSSING:
-        return False
+    if row.answered_at is not None:
+        until = _end(row, history)
+        # A node that stood still when the 200 came hangs up at its ring limit all the same.
+        crossed = until - row.answered_at <= CROSSING or _harmed(history, row.answered_at, until, Harm.NODE)
+        if not crossed:
+            return False
     codes = CODES.get(verdict, frozenset())
     return row.final_code in (codes if attempt.tech_cause else codes | ALIKE.get(verdict, frozenset()))
 

@@ -99,6 +99,14 @@ def test_a_healthy_history_has_no_violation():
     assert check(HEALTHY) == []
 
 
+def test_a_200_that_a_frozen_node_did_not_hear_is_no_answer():
+    late = with_row(invite("+5", 2.1, 6.9, 200), GIVEN_AGAIN_ROW)
+    later = replace(late, attempts=tuple(
+        replace(one, closed_at=at(7)) if one is GIVEN_AGAIN else one for one in late.attempts))  # fmt: skip
+    assert kinds(later) == {"wrong_verdict"}
+    assert kinds(replace(later, faults=(fault(3.5, 6.8, Harm.NODE),))) == set()
+
+
 def test_at_the_edge_of_two_attempts_the_call_belongs_to_the_one_that_had_begun():
     """The number is in both campaigns: one attempt of it is proven not placed, and the other begins at once."""
     ended, begun = attempt("e", "+7", 0, 10, "not_placed"), attempt("f", "+7", 10.02, 11, "busy", campaign="fault-b")
