@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,9 @@ from dialer.errors import InvalidInput, Problem
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
 FILE_VARIABLE = "DIALER_SETTINGS"
 MAC_KEY_BYTES = 32
+KEPT_ON_HOST = timedelta(days=14)
+"""How long a host remembers its calls and what was said in them: no older backup can be brought up to date, and older
+lines hold numbers and answers of people for no use."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]

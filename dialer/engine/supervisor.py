@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import UTC, timedelta
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -19,6 +19,7 @@ from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import ReadCel, Witness
 from dialer.errors import AsteriskAway, DialerError, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
+from dialer.settings import KEPT_ON_HOST
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ LOOK_EVERY_S = 2
 HIRE_AFTER = 3
 """Looks without an answer; the workers' own parent starts a dead one again sooner."""
 CALENDAR_EVERY_S = 3600
-KEPT = timedelta(days=14)
-"""How long this host remembers its calls: no older backup of the database can be brought up to date."""
 
 
 class Supervisor:
@@ -396,7 +395,7 @@ class Supervisor:
 
     async def _forget(self) -> None:
         try:
-            await asyncio.to_thread(self._parts.journal.forget, self._clock.now() - KEPT)
+            await asyncio.to_thread(self._parts.journal.forget, self._clock.now() - KEPT_ON_HOST)
         except OSError as error:
             log.error("old lines of the journal stay: %s", error, extra={"event": "journal.failed"})
 

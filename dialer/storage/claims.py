@@ -6,7 +6,9 @@ together, and the node's lease. What commits here may be dialled; nothing else m
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from typing import Any
+
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialer.calls.attempt import Attempt
@@ -106,35 +108,34 @@ async def claim(
             )
         ).all()
         histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
-        claims = [
-            Claim(
-                attempt=Attempt(
-                    id=row.id,
-                    tenant_id=campaign.tenant_id,
-                    campaign_id=campaign_id,
-                    revision_id=revision_id,
-                    contact_id=row.contact_id,
-                    number=row.number,
-                    wave=row.wave,
-                    node=node,
-                    trunk=trunk,
-                    submitting_at=row.submitting_at,
-                    epoch=epoch,
-                    boot=boot,
-                    seq=1,
-                ),
-                contact=Contact(
-                    id=row.contact_id,
-                    numbers=tuple(row.numbers),
-                    attempts=row.attempts,
-                    history=histories.get(row.contact_id, ()),
-                    person_key=row.person_key,
-                ),
-            )
-            for row in rows
-        ]
+        placed = {
+            "tenant_id": campaign.tenant_id, "campaign_id": campaign_id, "revision_id": revision_id, "node": node,
+            "trunk": trunk, "epoch": epoch, "boot": boot,
+        }  # fmt: skip
+        claims = [_claim(row, placed, histories.get(row.contact_id, ())) for row in rows]
         await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
     return ClaimResult(claims=claims, in_use=in_use)
+
+
+def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[tuple[str, Disposition], ...]) -> Claim:
+    return Claim(
+        attempt=Attempt(
+            id=row.id,
+            contact_id=row.contact_id,
+            number=row.number,
+            wave=row.wave,
+            submitting_at=row.submitting_at,
+            seq=1,
+            **placed,
+        ),
+        contact=Contact(
+            id=row.contact_id,
+            numbers=tuple(row.numbers),
+            attempts=row.attempts,
+            history=earlier,
+            person_key=row.person_key,
+        ),
+    )
 
 
 async def history(

@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
@@ -25,8 +25,6 @@ from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, ContactChange
 from dialer.errors import DialerError
 
-KEPT = timedelta(days=14)
-"""How old a backup may be that is restored; older lines hold numbers of people for no use."""
 PATTERN = "calls-????-??-??-*.jsonl"
 FORGOTTEN = "forgotten-"
 """Begins the name of a folder of lines that an operator has put aside."""

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,10 +23,10 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from dialer.calls.results import Writes
+from dialer.settings import KEPT_ON_HOST
 
 log = logging.getLogger(__name__)
 
-KEEP_ARCHIVE = timedelta(days=14)
 _ENDING = ".jsonl"
 _ARCHIVE = "dialogues-"
 _WRITES = TypeAdapter(Writes)
@@ -177,7 +177,7 @@ class Archive:
         for path in archives(self._directory):
             day = path.name.removeprefix(_ARCHIVE)[:10]
             with suppress(ValueError):
-                if date.fromisoformat(day) < today - KEEP_ARCHIVE:
+                if date.fromisoformat(day) < today - KEPT_ON_HOST:
                     path.unlink(missing_ok=True)
                     removed += 1
         return removed

@@ -16,6 +16,7 @@ from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.contacts.contact import ContactChange
 from dialer.errors import DialerError
+from dialer.settings import KEPT_ON_HOST
 from dialer.storage import journal
 from dialer.storage.journal import Claimed, Journal, Verdict
 from tests.support.engine_parts import T0, make_claim
@@ -206,5 +207,5 @@ def test_two_weeks_are_kept(directory):
             assert journal.put_aside(directory, at) is not None
             assert journal.files(directory) == []
             kept.claimed("c", [make_claim()])
-    kept.forget(T0 - journal.KEPT)
+    kept.forget(T0 - KEPT_ON_HOST)
     assert sorted(path.name for path in directory.iterdir()) == ["calls-2026-04-20-n.jsonl", "calls-2026-05-04-n.jsonl"]
