@@ -130,6 +130,7 @@ contact = Table(
     Column("next_attempt_at", _AT, nullable=True),
     Column("closed_as", Text, nullable=True),
     Column("on_hold", Boolean, nullable=False, server_default=text("false")),
+    Column("avoid_trunks", ARRAY(Text), nullable=True),
     UniqueConstraint("campaign_id", "person_id"),
     CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
     CheckConstraint("closed_as is null or next_attempt_at is null", name="closed"),
@@ -166,6 +167,8 @@ attempt = Table(
     Column("tech_cause", SmallInteger, nullable=True),
     Column("disposition", Text, nullable=True),
     Column("seq", SmallInteger, nullable=False),
+    Column("caller_id", Text, nullable=True),
+    Column("first_audio_at", _AT, nullable=True),
     CheckConstraint(_one_of("state", State), name="state"),
     CheckConstraint(_one_of("disposition", Disposition), name="disposition"),
     CheckConstraint("(state = 'ended') = (disposition is not null)", name="verdict"),
@@ -204,12 +207,51 @@ campaign_run = Table(
     Column("calls_per_second", Float, nullable=False),
     Column("progress", JSONB, nullable=True),
     Column("progress_at", _AT, nullable=True),
+    Column("priority", SmallInteger, nullable=False, server_default=text("5")),
+    Column("share", SmallInteger, nullable=False, server_default=text("1")),
+    Column("began_at", _AT, nullable=False, server_default=text("clock_timestamp()")),
     CheckConstraint(_one_of("wanted", Wanted), name="wanted"),
     Index("campaign_run_node_idx", "node", postgresql_where=text("wanted <> 'idle'")),
 )  # fmt: skip
 """What an operator wants of a campaign, who said so last, and how far its engine has come.
 
 `orders` numbers the orders, which stand in the event log; `progress` is for those who watch from elsewhere."""
+
+campaign_node = Table(
+    "campaign_node", metadata,
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("weight", Integer, nullable=False, server_default=text("1")),
+    Column("progress", JSONB, nullable=True),
+    Column("progress_at", _AT, nullable=True),
+    Column("rate_share", Float, nullable=False, server_default=text("0")),
+    Column("rate_high", Float, nullable=False, server_default=text("0")),
+    Column("rate_high_until", _AT, nullable=True),
+    Column("rate_at", _AT, nullable=True),
+    Index("campaign_node_node_idx", "node"),
+)  # fmt: skip
+"""The nodes that a campaign's trunks are on, what each node's engine says of it, and its share of the calls a second.
+
+`progress` is for those who watch from elsewhere; the rate's columns are those of pacing.shares.NodeShare."""
+
+capacity_limit = Table(
+    "capacity_limit", metadata,
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("max_concurrent", Integer, nullable=True),
+    CheckConstraint("scope in ('site', 'node', 'trunk')", name="scope"),
+)  # fmt: skip
+"""The most calls at once of the site, of nodes and of trunks, as the engine started last has them in its settings.
+
+Claims of all engines lock these rows in one order, and then count (promise 5)."""
+
+node_report = Table(
+    "node_report", metadata,
+    Column("node", Text, primary_key=True),
+    Column("report", JSONB, nullable=False),
+    Column("reported_at", _AT, nullable=False),
+)  # fmt: skip
+"""What a node's engine says of the node and its trunks, for `dialer status`."""
 
 answer_try = Table(
     "answer_try", metadata,
@@ -244,6 +286,7 @@ flow_result = Table(
     Column("answers", SmallInteger, nullable=False),
     Column("detail", Text, nullable=True),
     Column("at", _AT, nullable=False),
+    Column("audio_at", _AT, nullable=True),
     CheckConstraint(_one_of("result", FlowResult), name="result"),
 )  # fmt: skip
 
