@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from dialer import settings as settings_module
+from dialer.campaign.capacity import numbers_of
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.schema import schema_text
 from dialer.clock import utc_now
@@ -89,9 +90,10 @@ def _in_short(loaded: LoadedCampaign) -> str:
     campaign = loaded.campaign
     capacity, window = campaign.capacity, campaign.calling.window
     when = "at any hour (lab)" if window == "any" else "; ".join(f"{days} {slots}" for days, slots in window.items())
+    shown = ", ".join(number for _, number in numbers_of(capacity.caller_id))
     return (
         f"OK: {campaign.campaign} is valid\n"
-        f"  calls {when}, showing {capacity.caller_id}, through {', '.join(capacity.trunks)}\n"
+        f"  calls {when}, showing {shown}, through {', '.join(use.name for use in capacity.trunks)}\n"
         f"  at most {capacity.max_concurrent} calls at once and {capacity.calls_per_second:g} new ones a second\n"
         f"  at most {campaign.retry.attempts} calls to a person\n"
         f"  speaks {', '.join(campaign.languages)}; {len(campaign.flow)} steps: {', '.join(campaign.flow)}"

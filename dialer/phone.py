@@ -12,6 +12,12 @@ from phonenumbers import PhoneNumberType, timezone
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 """What may stand in a dial string: a plus sign and 7 to 15 digits, nothing that Asterisk could read as more."""
 
+DIALLED = re.compile(r"\+?[0-9*#]{2,20}")
+"""What may stand in a Channel or CallerID header once a trunk's format has written the number."""
+
+PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
+"""The beginning of E.164 numbers: a country, an area or one whole number."""
+
 UNKNOWN_ZONE = "Etc/Unknown"
 
 # Calling these costs the operator money, or reaches a machine for payment; nobody runs a campaign at them.
@@ -39,6 +45,34 @@ class Number:
 
     number: str
     zones: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberRange:
+    """Consecutive E.164 numbers of equal length, both ends included."""
+
+    first: str
+    last: str
+
+    def __contains__(self, number: str) -> bool:
+        # Texts of digits of equal length sort as their numbers do.
+        return len(number) == len(self.first) and self.first <= number <= self.last
+
+
+def read_range(text: str) -> NumberRange:
+    """One number or a range of them, as `+48225550100` or `+48221230000-+48221239999`. Raises ValueError."""
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not (E164.fullmatch(first) and E164.fullmatch(last)):
+        raise ValueError(f"{text!r} is neither a number in E.164 form nor two of them with a hyphen between")
+    if len(first) != len(last) or first > last:
+        raise ValueError(f"{text!r} must go from a lower number to a higher one of equal length")
+    return NumberRange(first=first, last=last)
+
+
+def national(number: str) -> str:
+    """The national significant number of an E.164 number: without the country code, an Italian zero kept."""
+    return phonenumbers.national_significant_number(phonenumbers.parse(number))
 
 
 def parse(text: str, region: str | None) -> Number | NumberReject:

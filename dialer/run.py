@@ -62,7 +62,7 @@ class Desk(Protocol):
 
 def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
     """The campaign's trunk. Raises RefusedBySafety for one that leaves this machine."""
-    trunk = settings.trunk(campaign.capacity.trunks[0])
+    trunk = settings.trunk(campaign.capacity.trunks[0].name)
     assert trunk is not None, "load.check_against has found it"
     if not may_call_through(trunk):
         raise RefusedBySafety(

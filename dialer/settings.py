@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from dialer import phone
 from dialer.errors import InvalidInput, Problem
 
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
@@ -27,6 +30,58 @@ lines hold numbers and answers of people for no use."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+CallLimit = Annotated[int, Field(ge=1, le=100_000)]
+RateLimit = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+_PLACEHOLDER = re.compile(r"\{(?:e164|digits|national)\}")
+
+
+def _wrong(code: str, message: str, fix: str) -> PydanticCustomError:
+    return PydanticCustomError(code, "{said}", {"said": message, "fix": fix})
+
+
+def _owned_numbers(text: str) -> str:
+    try:
+        phone.read_range(text)
+    except ValueError as error:
+        raise _wrong(
+            "wrong-form", str(error), 'write "+48225550100" or "+48221230000-+48221239999", in quotes'
+        ) from error
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not phone.PREFIX.fullmatch(text):
+        raise _wrong(
+            "wrong-form",
+            f"{text!r} is no beginning of E.164 numbers",
+            'write + and the first digits, such as "+48" or "+4822", in quotes',
+        )
+    return text
+
+
+def _number_format(text: str) -> str:
+    # The longest number that E.164 has must still fit what may be written into a header.
+    longest = _written(text, e164="+" + 15 * "9", national=14 * "9")
+    if len(_PLACEHOLDER.findall(text)) != 1 or not phone.DIALLED.fullmatch(longest):
+        raise _wrong(
+            "wrong-form",
+            f"{text!r} does not say how to write a number",
+            "write one of {e164}, {digits}, {national}, and before or after it at most digits, * and #, such as "
+            '"00{digits}" or "9{national}"',
+        )
+    return text
+
+
+def _written(number_format: str, *, e164: str, national: str) -> str:
+    parts = {"{e164}": e164, "{digits}": e164.removeprefix("+"), "{national}": national}
+    return _PLACEHOLDER.sub(lambda match: parts[match[0]], number_format)
+
+
+OwnedNumbers = Annotated[str, AfterValidator(_owned_numbers)]
+"""One E.164 number, or a range of them: `+48221230000-+48221239999`."""
+Prefix = Annotated[str, AfterValidator(_prefix)]
+NumberFormat = Annotated[str, AfterValidator(_number_format)]
 
 
 class _Part(BaseModel):
@@ -56,6 +111,10 @@ class NodeSettings(_Part):
     """The command that runs one console command on the node, given to it as one more argument: `[asterisk, -rx]`."""
     longest_call_s: int = Field(default=900, ge=10, le=7200)
     """Asterisk itself ends every call after this, whatever happens to us."""
+    max_concurrent: CallLimit = 2500
+    """The most calls at once, of all campaigns."""
+    calls_per_second: RateLimit = 50.0
+    """New calls a second, of all campaigns."""
 
 
 class TrunkSettings(_Part):
@@ -66,6 +125,30 @@ class TrunkSettings(_Part):
     host: str
     port: Port = 5060
     codec: Literal["alaw", "ulaw"] = "alaw"
+    max_concurrent: CallLimit | None = None
+    """The most calls at once, of all campaigns; None: the node's limits alone."""
+    calls_per_second: RateLimit | None = None
+    """New calls a second, of all campaigns; None: the node's limits alone."""
+    prefixes: tuple[Prefix, ...] = Field(default=(), min_length=1)
+    """The numbers it carries, by how they begin in E.164; nothing said: all."""
+    number_format: NumberFormat = "{e164}"
+    """How the carrier wants a number dialled."""
+    caller_id_format: NumberFormat = "{e164}"
+    """How the carrier wants the caller's number written."""
+    caller_ids: tuple[OwnedNumbers, ...] = Field(default=(), min_length=1)
+    """Those of the owned numbers that this carrier lets us show; nothing said: all."""
+
+    def carries(self, number: str) -> bool:
+        """Whether an E.164 number may go out here."""
+        return not self.prefixes or number.startswith(self.prefixes)
+
+    def dial_string(self, number: str) -> str:
+        """An E.164 number as this carrier wants it dialled."""
+        return _written(self.number_format, e164=number, national=phone.national(number))
+
+    def shown(self, caller_id: str) -> str:
+        """A caller's E.164 number as this carrier wants it written."""
+        return _written(self.caller_id_format, e164=caller_id, national=phone.national(caller_id))
 
     @property
     def on_loopback(self) -> bool:
@@ -84,6 +167,12 @@ class AgiSettings(_Part):
     workers: int = Field(default=2, ge=1, le=64)
 
 
+class LimitSettings(_Part):
+    """What holds for the whole site: all campaigns, nodes and engines together."""
+
+    max_concurrent: CallLimit | None = None
+
+
 class Settings(_Part):
     """Everything a machine must know to dial."""
 
@@ -95,6 +184,9 @@ class Settings(_Part):
     mac_key_file: Path
     """At least 32 random characters; signs the attempt ids that cross AMI and FastAGI."""
     agi: AgiSettings = AgiSettings()
+    limits: LimitSettings = LimitSettings()
+    caller_ids: tuple[OwnedNumbers, ...] = ()
+    """The numbers that the operator owns: nothing else is ever shown to people."""
     nodes: tuple[NodeSettings, ...] = Field(min_length=1)
     trunks: tuple[TrunkSettings, ...] = Field(min_length=1)
 
@@ -109,11 +201,32 @@ class Settings(_Part):
         return url
 
     @model_validator(mode="after")
-    def _trunks_have_nodes(self) -> Settings:
-        nodes = {node.name for node in self.nodes}
+    def _names_fit_together(self) -> Settings:
+        nodes = [node.name for node in self.nodes]
+        for kind, names in (("node", nodes), ("trunk", [trunk.name for trunk in self.trunks])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                # Whichever was meant, the other's limits would not be kept.
+                raise _wrong("named-twice", f"two {kind}s are called {twice[0]!r}", f"give each {kind} its own name")
         for trunk in self.trunks:
             if trunk.node not in nodes:
-                raise ValueError(f"trunk {trunk.name!r} names node {trunk.node!r}, which is not among {sorted(nodes)}")
+                raise _wrong(
+                    "unknown-node",
+                    f"trunk {trunk.name!r} names node {trunk.node!r}, which the settings do not have",
+                    f"name one of {', '.join(nodes)}",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _trunks_show_what_is_owned(self) -> Settings:
+        for trunk in self.trunks:
+            for text in trunk.caller_ids:
+                numbers = phone.read_range(text)
+                if not (self._owns(numbers.first) and self._owns(numbers.last)):
+                    raise _wrong(
+                        "not-owned",
+                        f"trunk {trunk.name!r} would show {text}, which is not among caller_ids",
+                        "add it to caller_ids, beside nodes and trunks, if it is yours; the trunk's list only narrows",
+                    )
         return self
 
     @property
@@ -138,6 +251,14 @@ class Settings(_Part):
     def trunk(self, name: str) -> TrunkSettings | None:
         """The trunk of that name, if there is one."""
         return next((trunk for trunk in self.trunks if trunk.name == name), None)
+
+    def may_show(self, caller_id: str, trunk: TrunkSettings) -> bool:
+        """Whether an E.164 number may be shown on calls through a trunk: owned, and not narrowed away by the trunk."""
+        narrowed = any(caller_id in phone.read_range(text) for text in trunk.caller_ids)
+        return self._owns(caller_id) and (narrowed or not trunk.caller_ids)
+
+    def _owns(self, number: str) -> bool:
+        return any(number in phone.read_range(text) for text in self.caller_ids)
 
     def mac_key(self) -> bytes:
         """The key behind the attempt ids' signatures."""
@@ -216,18 +337,20 @@ def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) ->
     try:
         return Settings.model_validate({"state_dir": base / "var", **data})
     except ValidationError as error:
-        problems = [
-            Problem(
-                file=str(path),
-                line=None,
-                key=".".join(map(str, item["loc"])),
-                code=item["type"].replace("_", "-"),
-                message=item["msg"],
-                fix="see docs/settings.md for every key",
-            )
-            for item in error.errors()
-        ]
+        problems = [_problem(path, item) for item in error.errors()]
         raise InvalidInput(f"the settings in {path} are not valid", problems) from error
+
+
+def _problem(path: Path, item: ErrorDetails) -> Problem:
+    context: dict[str, Any] = item.get("ctx", {})
+    return Problem(
+        file=str(path),
+        line=None,
+        key=".".join(map(str, item["loc"])),
+        code=item["type"].replace("_", "-"),
+        message=item["msg"],
+        fix=context.get("fix", "see docs/settings.md for every key"),
+    )
 
 
 def _override(data: dict[str, object], environ: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ class Built:
 
 def codecs_of(campaign: Campaign, settings: Settings) -> list[str]:
     """The codecs of the campaign's trunks; trunks that the settings lack are somebody else's problem to report."""
-    trunks = [settings.trunk(name) for name in campaign.capacity.trunks]
+    trunks = [settings.trunk(use.name) for use in campaign.capacity.trunks]
     return sorted({trunk.codec for trunk in trunks if trunk is not None}) or ["alaw"]
 
 

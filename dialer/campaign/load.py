@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from dialer.campaign import flow, model, yaml_file
+from dialer.campaign.capacity import numbers_of
 from dialer.campaign.model import Campaign, Prompt, Recording
 from dialer.campaign.values import duration_text
 from dialer.campaign.wording import Finding, findings, not_built
 from dialer.campaign.yaml_file import Key, YamlFile, dotted
 from dialer.errors import InvalidInput, Problem
 from dialer.phone import NumberReject, is_region, parse
-from dialer.settings import Settings
+from dialer.settings import Settings, TrunkSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +63,41 @@ def load_campaign(path: Path) -> LoadedCampaign:
 
 
 def check_against(loaded: LoadedCampaign, settings: Settings) -> list[Problem]:
-    """What this machine's settings say against a campaign: trunks that do not exist, calls longer than allowed."""
-    found = []
-    names = [trunk.name for trunk in settings.trunks]
+    """What this machine's settings say against a campaign: unknown trunks, calls too long, numbers not owned."""
+    found: list[Finding] = []
     capacity = loaded.campaign.capacity
-    for place, name in enumerate(capacity.trunks):
-        trunk = settings.trunk(name)
+    for place, use in enumerate(capacity.trunks):
+        trunk = settings.trunk(use.name)
         if trunk is None:
-            close = get_close_matches(name, names, 1, 0.6)
+            names = [one.name for one in settings.trunks]
+            close = get_close_matches(use.name, names, 1, 0.6)
             fix = f"did you mean {close[0]}?" if close else f"name one of {', '.join(names)}"
+            # Of a trunk written as its name alone this is the name's own line.
             found.append(Finding(key=("capacity", "trunks", place), code="unknown-trunk",
-                                 message=f"the settings know no trunk {name!r}", fix=fix))  # fmt: skip
-        elif capacity.longest_call > (limit := settings.node(trunk.node).longest_call_s):
+                                 message=f"the settings know no trunk {use.name!r}", fix=fix))  # fmt: skip
+            continue
+        if capacity.longest_call > (limit := settings.node(trunk.node).longest_call_s):
             found.append(Finding(
                 key=("capacity", "longest_call"), code="longer-than-the-node-allows",
                 message=f"node {trunk.node} ends every call after {duration_text(limit)}",
                 fix=f"write `longest_call: {duration_text(limit)}` or less, or raise longest_call_s in the settings",
             ))  # fmt: skip
-    return list(_located(loaded.path, loaded.lines, found))
+        key: Key = ("capacity", "caller_id") if use.caller_id is None else ("capacity", "trunks", place, "caller_id")
+        for below, number in numbers_of(capacity.caller_id if use.caller_id is None else use.caller_id):
+            if not settings.may_show(number, trunk):
+                found.append(_not_ours((*key, *below), number, trunk, settings))
+    return list(_located(loaded.path, loaded.lines, dict.fromkeys(found)))
+
+
+def _not_ours(key: Key, number: str, trunk: TrunkSettings, settings: Settings) -> Finding:
+    """The refusal of a number that may not be shown: showing somebody else's is fraud, and carriers block it."""
+    if settings.may_show(number, trunk.model_copy(update={"caller_ids": ()})):
+        message = f"trunk {trunk.name} may not show {number}"
+        fix = f"show one of its caller_ids, or add this one to them in the settings of trunk {trunk.name}"
+    else:
+        message = f"{number} is not among the numbers that this machine's settings own (caller_ids)"
+        fix = f'if it is yours, add it to the settings: `caller_ids: ["{number}"]`'
+    return Finding(key=key, code="not-owned", message=message, fix=fix)
 
 
 def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Finding]]:
@@ -102,15 +120,11 @@ def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Findin
 
 def _several_not_built(data: dict[str, Any]) -> Iterator[Finding]:
     """Values of a right key that only a later release understands."""
-    contacts, capacity = data.get("contacts"), data.get("capacity")
+    contacts = data.get("contacts")
     source = contacts.get("from") if isinstance(contacts, dict) else None
     if isinstance(source, list) or (isinstance(source, str) and re.search(r"[*?\[]|/$", source)):
         yield Finding(key=("contacts", "from"), code="not-built-yet", message="several files, folders and patterns "
                       "are not built yet", fix="name one CSV file")  # fmt: skip
-    trunks = capacity.get("trunks") if isinstance(capacity, dict) else None
-    if isinstance(trunks, list) and len(trunks) > 1:
-        yield Finding(key=("capacity", "trunks"), code="not-built-yet", message="several trunks are not built yet",
-                      fix=f"name one, as `trunks: [{trunks[0]}]`")  # fmt: skip
     steps = data.get("flow")
     for name, step in steps.items() if isinstance(steps, dict) else ():
         keys = step.get("keys") if isinstance(step, dict) else None
@@ -181,9 +195,15 @@ def _doubtful_numbers(campaign: Campaign) -> Iterator[Finding]:
     if region is not None and not is_region(region):
         yield Finding(key=("contacts", "region"), code="wrong-value", message=f"{region} is no country with telephones",
                       fix="write the two letters of ISO 3166, such as PL")  # fmt: skip
-    if parse(campaign.capacity.caller_id, None) in (NumberReject.INVALID, NumberReject.NOT_A_NUMBER):
-        yield Finding(key=("capacity", "caller_id"), code="invalid-number", message="no such number can exist; "
-                      "carriers block calls that show one", fix="write a number of yours, in E.164")  # fmt: skip
+    capacity = campaign.capacity
+    shown: list[tuple[Key, str]] = [(("capacity", "caller_id", *key), n) for key, n in numbers_of(capacity.caller_id)]
+    for place, use in enumerate(capacity.trunks):
+        for key, number in numbers_of(use.caller_id) if use.caller_id is not None else ():
+            shown.append((("capacity", "trunks", place, "caller_id", *key), number))
+    for key, number in shown:
+        if parse(number, None) in (NumberReject.INVALID, NumberReject.NOT_A_NUMBER):
+            yield Finding(key=key, code="invalid-number", message="no such number can exist; "
+                          "carriers block calls that show one", fix="write a number of yours, in E.164")  # fmt: skip
 
 
 def _once(found: list[Finding]) -> list[Finding]:
@@ -203,7 +223,7 @@ def _news(found: list[Finding], known: tuple[Problem, ...]) -> Iterator[Finding]
     return (finding for finding in found if dotted(finding.key) not in places)
 
 
-def _located(path: Path, lines: dict[Key, int], found: list[Finding] | Iterator[Finding]) -> Iterator[Problem]:
+def _located(path: Path, lines: dict[Key, int], found: Iterable[Finding]) -> Iterator[Problem]:
     for finding in found:
         near = next((lines[finding.key[:n]] for n in range(len(finding.key), -1, -1) if finding.key[:n] in lines), None)
         yield Problem(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from dialer.campaign.values import Duration, Wrong, refuse, window_wrongs
+from dialer.campaign.capacity import Capacity
+from dialer.campaign.values import Duration, Part, Wrong, refuse, window_wrongs
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 STEP_NAME = r"^[a-z][a-z0-9_]{0,39}$"
@@ -19,13 +20,8 @@ LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z]{2,8})?$"
 KEYPAD = "0123456789*#"
 KEYS = r"^[0-9*#]{1,20}$"
 REGION = r"^[A-Z]{2}$"
-E164 = r"^\+[1-9][0-9]{6,14}$"
 DIGITS = r"^[0-9]{1,2}(-[0-9]{1,2})?$"
 RANGE = r"^[0-9]{1,9}-[0-9]{1,9}$"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 # -- contacts -----------------------------------------------------------------------------------------------------
@@ -34,7 +30,7 @@ class _Part(BaseModel):
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Contacts(_Part):
+class Contacts(Part):
     """Where the people come from, and what their columns mean."""
 
     source: str = Field(alias="from", min_length=1, description="One CSV file, beside the campaign file or absolute.")
@@ -74,7 +70,7 @@ Window = Annotated[
 ]
 
 
-class Calling(_Part):
+class Calling(Part):
     """When people may be called."""
 
     window: Window = Field(
@@ -90,34 +86,10 @@ class Calling(_Part):
         return self
 
 
-# -- capacity -----------------------------------------------------------------------------------------------------
-
-
-class Capacity(_Part):
-    """How many calls at once, how fast, through which trunks."""
-
-    max_concurrent: int = Field(ge=1, le=10_000, description="The most calls at once: a hard ceiling.")
-    calls_per_second: float = Field(gt=0, le=500, allow_inf_nan=False, description="New calls a second, at most.")
-    trunks: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=1)] = Field(
-        description="The way out, by its name in the settings.", examples=[["carrier-a"]]
-    )
-    caller_id: str = Field(
-        pattern=E164,
-        description="The number shown to people, in E.164.",
-        examples=["+48221234567"],
-    )
-    ring: Annotated[int, Duration(shortest_s=5, longest_s=120)] = Field(
-        default=30, description="How long a phone may ring, from 5s to 2m."
-    )
-    longest_call: Annotated[int, Duration(shortest_s=10, longest_s=3600)] = Field(
-        default=240, description="Every call ends after this, from 10s to 1h."
-    )
-
-
 # -- retry --------------------------------------------------------------------------------------------------------
 
 
-class Retry(_Part):
+class Retry(Part):
     """What happens after one disposition: how long to wait, how often at most."""
 
     after: Annotated[int, Duration(shortest_s=1, longest_s=30 * 86400)] = Field(
@@ -145,7 +117,7 @@ RETRYABLE = (
 )  # fmt: skip
 
 
-class RetryPolicy(_Part):
+class RetryPolicy(Part):
     """Per disposition: `stop`, or wait and try again. What is not named has the default of docs/dispositions.md."""
 
     attempts: int = Field(default=5, ge=1, le=50, description="Calls to a person, in all.")
@@ -172,7 +144,7 @@ class RetryPolicy(_Part):
 # -- flow ---------------------------------------------------------------------------------------------------------
 
 
-class Recording(_Part):
+class Recording(Part):
     """A recorded file instead of a spoken text: WAV, beside the campaign file or absolute."""
 
     file: str = Field(min_length=1)
@@ -241,7 +213,7 @@ Next = Annotated[
 ]
 
 
-class Step(_Part):
+class Step(Part):
     """One step of the flow: exactly one of the words say, ask, menu, goto, hangup, and what goes with it."""
 
     say: Prompt | None = Field(default=None, description="Speaks a text or plays a recorded file.")
@@ -324,7 +296,7 @@ def contradictions(given: Collection[str]) -> list[Wrong]:
 StepName = Annotated[str, Field(pattern=STEP_NAME)]
 
 
-class Campaign(_Part):
+class Campaign(Part):
     """A campaign file: what to say, to whom, when."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="dialer campaign")

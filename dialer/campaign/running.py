@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dialer.campaign.capacity import numbers_of
 from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Terms
 
@@ -64,8 +65,8 @@ def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: O
         tenant_id=campaign.tenant,
         max_concurrent=overrides.max_concurrent or capacity.max_concurrent,
         calls_per_second=overrides.calls_per_second or capacity.calls_per_second,
-        trunk=capacity.trunks[0],
-        caller_id=capacity.caller_id,
+        trunk=capacity.trunks[0].name,
+        caller_id=next(number for _, number in numbers_of(capacity.trunks[0].caller_id or capacity.caller_id)),
         ring_s=capacity.ring,
         terms=Terms(retry=campaign.retry, longest_s=capacity.ring + capacity.longest_call),
     )

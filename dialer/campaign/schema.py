@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from dialer.campaign import values
-from dialer.campaign.model import Campaign, Capacity
+from dialer.campaign.capacity import Capacity
+from dialer.campaign.model import Campaign
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -19,9 +20,10 @@ def schema() -> dict[str, Any]:
         # In the model a missing key is None; in the file it is left out: an empty value is refused.
         for name, property_ in part.get("properties", {}).items():
             part["properties"][name] = _plain(property_)
-    for name in ("ring", "longest_call"):
-        default = Capacity.model_fields[name].default
-        made["$defs"]["Capacity"]["properties"][name]["default"] = values.duration_text(default)
+    capacity = made["$defs"]["Capacity"]["properties"]
+    for name in ("ring", "longest_call", "ramp_up"):
+        capacity[name]["default"] = values.duration_text(Capacity.model_fields[name].default)
+    capacity["max_silent"]["default"] = f"{Capacity.model_fields['max_silent'].default:.0%}"
     return {"$schema": DIALECT, **made}
 
 

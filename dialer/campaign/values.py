@@ -1,4 +1,4 @@
-"""How a campaign file writes durations, times and days, and how our own validators report what is wrong with them."""
+"""How a campaign file writes durations, shares, times and days, and how our own validators say what is wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -18,11 +18,17 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SLOT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]|24):([0-5]\d)")
 
 
+class Part(BaseModel):
+    """A part of the campaign file: no unknown keys, and no value taken for another kind of value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wrong:
     """One thing wrong in a part of the file: where below that part, a stable code, what it is and how to mend it."""
 
-    key: tuple[str, ...] = ()
+    key: tuple[str | int, ...] = ()
     code: str
     message: str
     fix: str
@@ -53,7 +59,7 @@ def parse_duration(value: Any, shortest_s: int, longest_s: int) -> int:
 
 def duration_text(seconds: int) -> str:
     """Seconds as the file writes them, in the largest unit that is exact: 90 is `90s`, 120 is `2m`."""
-    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
+    unit = next((unit for unit in "dhm" if seconds and seconds % _UNITS[unit] == 0), "s")
     return f"{seconds // _UNITS[unit]}{unit}"
 
 
@@ -71,6 +77,28 @@ class Duration:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": "^[0-9]{1,6}\\s*[smhd]$", "examples": ["30s", "5m", "2h"]}
+
+
+_PERCENT = r"^(100|[0-9]{1,2}(\.[0-9]{1,2})?)%$"
+
+
+def parse_percent(value: Any) -> float:
+    """`3%` or `2.5%`, up to `100%`, as a share from 0 to 1."""
+    if not (isinstance(value, str) and re.fullmatch(_PERCENT, value)):
+        fix = "write a number from 0 to 100 and a percent sign, such as 3% or 2.5%"
+        raise refuse([Wrong(code="wrong-form", message=f"{value!r} is not a share", fix=fix)])
+    return float(value.removesuffix("%")) / 100
+
+
+@dataclass(frozen=True)
+class Percent:
+    """Marks a share from 0 to 1 that the file writes with a percent sign."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(parse_percent, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": _PERCENT, "examples": ["3%", "2.5%"]}
 
 
 def parse_slots(text: str) -> list[tuple[int, int]]:

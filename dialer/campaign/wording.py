@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dialer.campaign import model, values
+from dialer.campaign import capacity, model, values
 from dialer.campaign.yaml_file import Key
 
 NOT_BUILT_YET = {
@@ -40,6 +40,10 @@ _EXAMPLES = {
     "calls_per_second": "2",
     "trunks": "[carrier-a]",
     "caller_id": '"+48221234567"',
+    "pool": '["+48221234567", "+48221234568"]',
+    "by_region": '{"+4822": "+48221234567"}',
+    "otherwise": '"+48221234567"',
+    "name": "carrier-a",
     "flow": '{welcome: {say: "Good morning."}}',
     "after": "5m",
     "file": "welcome.wav",
@@ -49,7 +53,8 @@ _FORMS = {
     model.STEP_NAME: ("is not a name for a step", "use small letters, digits and _, such as first_question"),
     model.LANGUAGE: ("is not a language", "write a language code such as en, pl or pt-BR"),
     model.KEYS: ("is not on a keypad", "use the keys 0 to 9, * and #"),
-    model.E164: ("is not a number in E.164 form", 'write + and the country code, in quotes: "+48221234567"'),
+    capacity.PREFIX: ("is no beginning of E.164 numbers", 'write + and the first digits, in quotes: "+48" or "+4822"'),
+    capacity.E164: ("is not a number in E.164 form", 'write + and the country code, in quotes: "+48221234567"'),
     model.REGION: ("is not a country", "write two capital letters, such as PL"),
     model.DIGITS: ("does not say how many digits", "write for example `digits: 4` or `digits: 1-2`"),
     model.RANGE: ("is not a range of numbers", "write for example `range: 0-20`"),
@@ -62,6 +67,7 @@ _TYPES = {
     "finite_number": ("a number", "write a number such as 2 or 0.5"),
     "bool_type": ("yes or no", "write yes or no"),
     "bool_parsing": ("yes or no", "write yes or no"),
+    "tuple_type": ("a list", "write it between brackets: [{written}]"),
     "list_type": ("a list", "write it between brackets: [{written}]"),
     "dict_type": ("keys with values", "write `key: value` lines below it, indented"),
     "model_type": ("keys with values", "write `key: value` lines below it, indented"),
@@ -176,14 +182,12 @@ def _did_you_mean(name: str, allowed: list[str]) -> str:
 
 def _allowed(parent: Key) -> list[str]:
     """The keys that may stand below a place of the file."""
-    current: type[BaseModel] = model.Campaign
+    here: list[type[BaseModel]] = [model.Campaign]
     for part in parent:
-        fields = {info.alias or name: info for name, info in current.model_fields.items()}
+        fields = {info.alias or name: info for one in here for name, info in one.model_fields.items()}
         if isinstance(part, str) and part in fields:
-            found = _models_in(fields[part].annotation)
-            current = found[0] if found else current
-    names = [info.alias or name for name, info in current.model_fields.items()]
-    return ["file"] if current is model.Recording else names
+            here = list(dict.fromkeys(_models_in(fields[part].annotation))) or here
+    return list(dict.fromkeys(info.alias or name for one in here for name, info in one.model_fields.items()))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -93,7 +93,7 @@ WRONG_LINES = [
     ("max_concurrent: 10", "max_concurrent: true", 4, "capacity.max_concurrent", "wrong-type"),
     ("calls_per_second: 5", "calls_per_second: .nan", 4, "capacity.calls_per_second", "wrong-type"),
     ("calls_per_second: 5", 'calls_per_second: "5"', 4, "capacity.calls_per_second", "wrong-type"),
-    ("trunks: [carrier-a]", "trunks: [carrier-a, carrier-b]", 4, "capacity.trunks", "not-built-yet"),
+    ("trunks: [carrier-a]", "trunks: [carrier-a, {name: carrier-a}]", 4, "capacity.trunks[1]", "named-twice"),
     ('"+48221234567"', "+48221234567", 4, "capacity.caller_id", "wrong-type"),
     ('"+48221234567"', '"22 123"', 4, "capacity.caller_id", "wrong-form"),
     ('"+48221234567"', '"+4800000000"', 4, "capacity.caller_id", "invalid-number"),
