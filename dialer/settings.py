@@ -78,10 +78,18 @@ def _written(number_format: str, *, e164: str, national: str) -> str:
     return _PLACEHOLDER.sub(lambda match: parts[match[0]], number_format)
 
 
+def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not Field(min_length=1): of a tuple whose items are all wrong, pydantic says that it is empty as well.
+    if not items:
+        raise _wrong("empty", "nothing stands here", "write at least one, or leave the key out where it may be")
+    return items
+
+
 OwnedNumbers = Annotated[str, AfterValidator(_owned_numbers)]
 """One E.164 number, or a range of them: `+48221230000-+48221239999`."""
 Prefix = Annotated[str, AfterValidator(_prefix)]
 NumberFormat = Annotated[str, AfterValidator(_number_format)]
+_SOME = AfterValidator(_not_empty)
 
 
 class _Part(BaseModel):
@@ -129,18 +137,14 @@ class TrunkSettings(_Part):
     """The most calls at once, of all campaigns; None: the node's limits alone."""
     calls_per_second: RateLimit | None = None
     """New calls a second, of all campaigns; None: the node's limits alone."""
-    prefixes: tuple[Prefix, ...] = Field(default=(), min_length=1)
+    prefixes: Annotated[tuple[Prefix, ...], _SOME] = ()
     """The numbers it carries, by how they begin in E.164; nothing said: all."""
     number_format: NumberFormat = "{e164}"
     """How the carrier wants a number dialled."""
     caller_id_format: NumberFormat = "{e164}"
     """How the carrier wants the caller's number written."""
-    caller_ids: tuple[OwnedNumbers, ...] = Field(default=(), min_length=1)
+    caller_ids: Annotated[tuple[OwnedNumbers, ...], _SOME] = ()
     """Those of the owned numbers that this carrier lets us show; nothing said: all."""
-
-    def carries(self, number: str) -> bool:
-        """Whether an E.164 number may go out here."""
-        return not self.prefixes or number.startswith(self.prefixes)
 
     def dial_string(self, number: str) -> str:
         """An E.164 number as this carrier wants it dialled."""
@@ -187,8 +191,8 @@ class Settings(_Part):
     limits: LimitSettings = LimitSettings()
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
-    nodes: tuple[NodeSettings, ...] = Field(min_length=1)
-    trunks: tuple[TrunkSettings, ...] = Field(min_length=1)
+    nodes: Annotated[tuple[NodeSettings, ...], _SOME]
+    trunks: Annotated[tuple[TrunkSettings, ...], _SOME]
 
     @field_validator("database")
     @classmethod
@@ -343,13 +347,15 @@ def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) ->
 
 def _problem(path: Path, item: ErrorDetails) -> Problem:
     context: dict[str, Any] = item.get("ctx", {})
+    quotes = item["type"] == "string_type" and isinstance(item["input"], int | float)
+    usual = "put it between double quotes: YAML reads it as a number" if quotes else "see docs/settings.md for every key"
     return Problem(
         file=str(path),
         line=None,
         key=".".join(map(str, item["loc"])),
         code=item["type"].replace("_", "-"),
         message=item["msg"],
-        fix=context.get("fix", "see docs/settings.md for every key"),
+        fix=context.get("fix", usual),
     )
 
 

@@ -24,6 +24,10 @@ def headers(order: Order, token: str) -> dict[str, str | list[str]]:
     """
     if not phone.E164.fullmatch(order.number) or not phone.E164.fullmatch(order.caller_id):
         raise ValueError("only E.164 numbers are dialled")
+    dial = order.number if order.dial is None else order.dial
+    show = order.caller_id if order.show is None else order.show
+    if not phone.DIALLED.fullmatch(dial) or not phone.DIALLED.fullmatch(show):
+        raise ValueError("a trunk's format may write a number with digits, * and # alone")
     if not _TRUNK.fullmatch(order.trunk):
         raise ValueError(f"{order.trunk!r} is no trunk name")
     identity = names.channel_id(order.attempt_id)
@@ -31,12 +35,12 @@ def headers(order: Order, token: str) -> dict[str, str | list[str]]:
         "Action": "Originate",
         "ActionID": identity,
         "ChannelId": identity,
-        "Channel": f"PJSIP/{order.number}@{order.trunk}",
+        "Channel": f"PJSIP/{dial}@{order.trunk}",
         "Context": names.FLOW_CONTEXT,
         "Exten": "s",
         "Priority": "1",
         "Timeout": str(order.ring_s * 1000),
-        "CallerID": f"<{order.caller_id}>",
+        "CallerID": f"<{show}>",
         "Async": "true",
         "Variable": [
             f"{names.ATTEMPT_VARIABLE}={token}",

@@ -86,8 +86,13 @@ class Finding:
 
 def findings(error: ValidationError, written: Mapping[Key, str]) -> Iterator[Finding]:
     """Everything that pydantic found; `written` holds the values as the file writes them."""
-    for details in error.errors(include_url=False):
-        key = tuple(part for part in details["loc"] if not (isinstance(part, str) and part.startswith(("<", "["))))
+    errors = error.errors(include_url=False)
+    for details in errors:
+        place = details["loc"]
+        if details["type"] == "too_short" and any(one["loc"][:-1][: len(place)] == place for one in errors):
+            # Of a tuple whose items are all wrong, pydantic says that it is empty as well.
+            continue
+        key = tuple(part for part in place if not (isinstance(part, str) and part.startswith(("<", "["))))
         if details["type"] == values.REFUSED:
             for wrong in details["ctx"]["wrongs"]:
                 yield Finding(key=key + wrong.key, code=wrong.code, message=wrong.message, fix=wrong.fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -96,5 +97,29 @@ async def test_hanging_up_is_a_wish():
 async def test_only_e164_reaches_a_dial_string(number):
     order = Order(attempt_id=UUID(int=1), number=number, trunk="a", caller_id="+48221234567", ring_s=20)
     with pytest.raises(ValueError, match=r"E\.164"):
+        headers(order, "t")
+    assert isinstance(await originate(link_to(1), order, "t", now), Refused)
+
+
+@pytest.mark.parametrize(
+    ("dial", "show", "channel", "caller_id"),
+    [
+        (None,          None,        "PJSIP/+48501234567@carrier-a", "<+48221234567>"),
+        ("0501234567",  "221234567", "PJSIP/0501234567@carrier-a",   "<221234567>"),
+        ("*9#50123456", None,        "PJSIP/*9#50123456@carrier-a",  "<+48221234567>"),
+    ],
+)  # fmt: skip
+def test_what_the_trunks_formats_wrote_goes_out(dial, show, channel, caller_id):
+    action = headers(replace(ORDER, dial=dial, show=show), "t")
+    assert (action["Channel"], action["CallerID"]) == (channel, caller_id)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "5", "50123&PJSIP/7", "501234567@evil", "501234567/x", "48+501234567", "5 01", "٥٠١", "5" * 21]
+)
+@pytest.mark.parametrize("part", ["dial", "show"])
+async def test_a_format_cannot_write_more_than_a_number(written, part):
+    order = replace(ORDER, **{part: written})
+    with pytest.raises(ValueError, match="digits"):
         headers(order, "t")
     assert isinstance(await originate(link_to(1), order, "t", now), Refused)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialer.phone import E164, Number, NumberReject, mask, parse
+from dialer.phone import E164, Number, NumberReject, mask, national, parse, read_range
 
 R = NumberReject
 TABLE = [
@@ -56,3 +56,45 @@ def test_zones_are_those_of_the_place():
 @pytest.mark.parametrize(("text", "shown"), [("+48501100101", "+48501100***"), ("12345", "***"), ("", "***")])
 def test_mask(text, shown):
     assert mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "inside"),
+    [
+        ("+48225550100",              "+48225550100",  True),
+        ("+48225550100",              "+48225550101",  False),
+        ("+48221230000-+48221239999", "+48221230000",  True),
+        ("+48221230000-+48221239999", "+48221239999",  True),
+        ("+48221230000-+48221239999", "+48221229999",  False),
+        ("+48221230000-+48221239999", "+48221240000",  False),
+        ("+48221230000-+48221239999", "+482212350000", False),  # sorts between the ends, but is longer
+        ("+48221230000-+48221239999", "+4822123",      False),
+    ],
+)  # fmt: skip
+def test_ranges(text, number, inside):
+    assert (number in read_range(text)) == inside
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "neither a number"),
+        ("48225550100", "neither a number"),
+        ("+48225550100-", "neither a number"),
+        ("+48221230000-9999", "neither a number"),
+        ("+48221230000-+48221239999-+48221240000", "neither a number"),
+        ("+48221239999-+48221230000", "lower number"),
+        ("+48221230000-+482212399990", "equal length"),
+    ],
+)
+def test_what_is_no_range(text, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        read_range(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [("+48501100101", "501100101"), ("+12125550123", "2125550123"), ("+390612345678", "0612345678")],
+)
+def test_the_national_number_keeps_a_zero_that_belongs_to_it(number, written):
+    assert national(number) == written
