@@ -15,8 +15,8 @@ E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 DIALLED = re.compile(r"\+?[0-9*#]{2,20}")
 """What may stand in a Channel or CallerID header once a trunk's format has written the number."""
 
-PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
-"""The beginning of E.164 numbers: a country, an area or one whole number."""
+_PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
+_PLACEHOLDER = re.compile(r"\{(?:e164|digits|national)\}")
 
 UNKNOWN_ZONE = "Etc/Unknown"
 
@@ -68,6 +68,29 @@ def read_range(text: str) -> NumberRange:
     if len(first) != len(last) or first > last:
         raise ValueError(f"{text!r} must go from a lower number to a higher one of equal length")
     return NumberRange(first=first, last=last)
+
+
+def require_prefix(text: str) -> None:
+    """Raises ValueError for what no E.164 number begins with."""
+    if not _PREFIX.fullmatch(text):
+        raise ValueError(f"{text!r} is no beginning of E.164 numbers")
+
+
+def require_format(text: str) -> None:
+    """Raises ValueError for what is no format for `written`: the longest E.164 number must come out dialable."""
+    longest = _filled(text, e164="+" + 15 * "9", national=14 * "9")
+    if len(_PLACEHOLDER.findall(text)) != 1 or not DIALLED.fullmatch(longest):
+        raise ValueError(f"{text!r} does not say how to write a number")
+
+
+def written(number_format: str, number: str) -> str:
+    """An E.164 number in a format: {e164} `+48501…`, {digits} `48501…` or {national} `501…`, and what stands beside."""
+    return _filled(number_format, e164=number, national=national(number))
+
+
+def _filled(number_format: str, *, e164: str, national: str) -> str:
+    parts = {"{e164}": e164, "{digits}": e164.removeprefix("+"), "{national}": national}
+    return _PLACEHOLDER.sub(lambda match: parts[match[0]], number_format)
 
 
 def national(number: str) -> str:

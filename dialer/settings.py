@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,49 +32,22 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 CallLimit = Annotated[int, Field(ge=1, le=100_000)]
 RateLimit = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
-_PLACEHOLDER = re.compile(r"\{(?:e164|digits|national)\}")
-
 
 def _wrong(code: str, message: str, fix: str) -> PydanticCustomError:
     return PydanticCustomError(code, "{said}", {"said": message, "fix": fix})
 
 
-def _owned_numbers(text: str) -> str:
-    try:
-        phone.read_range(text)
-    except ValueError as error:
-        raise _wrong(
-            "wrong-form", str(error), 'write "+48225550100" or "+48221230000-+48221239999", in quotes'
-        ) from error
-    return text
+def _form(check: Callable[[str], object], fix: str) -> AfterValidator:
+    """Takes a text that `check` raises no ValueError for."""
 
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise _wrong("wrong-form", str(error), fix) from error
+        return text
 
-def _prefix(text: str) -> str:
-    if not phone.PREFIX.fullmatch(text):
-        raise _wrong(
-            "wrong-form",
-            f"{text!r} is no beginning of E.164 numbers",
-            'write + and the first digits, such as "+48" or "+4822", in quotes',
-        )
-    return text
-
-
-def _number_format(text: str) -> str:
-    # The longest number that E.164 has must still fit what may be written into a header.
-    longest = _written(text, e164="+" + 15 * "9", national=14 * "9")
-    if len(_PLACEHOLDER.findall(text)) != 1 or not phone.DIALLED.fullmatch(longest):
-        raise _wrong(
-            "wrong-form",
-            f"{text!r} does not say how to write a number",
-            "write one of {e164}, {digits}, {national}, and before or after it at most digits, * and #, such as "
-            '"00{digits}" or "9{national}"',
-        )
-    return text
-
-
-def _written(number_format: str, *, e164: str, national: str) -> str:
-    parts = {"{e164}": e164, "{digits}": e164.removeprefix("+"), "{national}": national}
-    return _PLACEHOLDER.sub(lambda match: parts[match[0]], number_format)
+    return AfterValidator(validate)
 
 
 def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -85,10 +57,15 @@ def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-OwnedNumbers = Annotated[str, AfterValidator(_owned_numbers)]
-"""One E.164 number, or a range of them: `+48221230000-+48221239999`."""
-Prefix = Annotated[str, AfterValidator(_prefix)]
-NumberFormat = Annotated[str, AfterValidator(_number_format)]
+OwnedNumbers = Annotated[str, _form(phone.read_range, 'write "+48225550100" or "+48221230000-+48221239999", in quotes')]
+Prefix = Annotated[str, _form(phone.require_prefix, 'write + and the first digits, in quotes: "+48" or "+4822"')]
+NumberFormat = Annotated[
+    str,
+    _form(
+        phone.require_format,
+        'write one of {e164}, {digits}, {national}, beside it at most digits, * and #: "00{digits}" or "9{national}"',
+    ),
+]
 _SOME = AfterValidator(_not_empty)
 
 
@@ -148,11 +125,11 @@ class TrunkSettings(_Part):
 
     def dial_string(self, number: str) -> str:
         """An E.164 number as this carrier wants it dialled."""
-        return _written(self.number_format, e164=number, national=phone.national(number))
+        return phone.written(self.number_format, number)
 
     def shown(self, caller_id: str) -> str:
         """A caller's E.164 number as this carrier wants it written."""
-        return _written(self.caller_id_format, e164=caller_id, national=phone.national(caller_id))
+        return phone.written(self.caller_id_format, caller_id)
 
     @property
     def on_loopback(self) -> bool:
@@ -348,7 +325,7 @@ def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) ->
 def _problem(path: Path, item: ErrorDetails) -> Problem:
     context: dict[str, Any] = item.get("ctx", {})
     quotes = item["type"] == "string_type" and isinstance(item["input"], int | float)
-    usual = "put it between double quotes: YAML reads it as a number" if quotes else "see docs/settings.md for every key"
+    usual = "put it between double quotes" if quotes else "see docs/settings.md for every key"
     return Problem(
         file=str(path),
         line=None,
