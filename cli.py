@@ -11,6 +11,7 @@ from agi.handshake import Listener, check
 from agi.spawn import workers
 from dialer import __version__
 from dialer.campaign.load import load_campaign
+from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.control_command import drain, pause, resume, stop
 from dialer.engine_command import engine_command
@@ -51,6 +52,7 @@ root.add_command(contacts_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
 root.add_command(status_command)
+root.add_command(capacity_command)
 root.add_command(pause)
 root.add_command(resume)
 root.add_command(drain)

@@ -25,6 +25,7 @@ STOREYS = {
         "verify_command",
         "restore_command",
         "status_command",
+        "capacity_command",
         "commands",
     ),
 }
