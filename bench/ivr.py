@@ -14,8 +14,9 @@ from pathlib import Path
 from bench.measure import Carried, Costs, carried, database_cpu, machine_cpu, percentile, pids_with
 from dialer.campaign.load import load_campaign
 from dialer.campaign.model import Campaign
+from dialer.lab.blueprint import NodeRenderer
 from dialer.lab.truth import read_truth
-from dialer.lab.up import Lab, NodeRenderer, running
+from dialer.lab.up import Lab, running
 from dialer.storage.session import sync_engine
 from dialplan.render import render_node
 from sounds.build import build

@@ -23,6 +23,8 @@ class CarrierPlan:
     """Everything that the carrier's configuration is rendered from."""
 
     directories: NodeDirectories
+    address: str
+    """Of the loopback; what it listens on and sends audio from."""
     trunks: Mapping[str, int]
     """Trunk name to the UDP port that stands for it."""
     subscribers: Iterable[Subscriber]

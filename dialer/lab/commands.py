@@ -11,8 +11,11 @@ import click
 
 from dialer.lab import truth as lab_truth
 from dialer.lab import up as labs
+from dialer.lab.blueprint import NodeRenderer
 from dialer.lab.places import DEFAULT_NAME
 from dialer.lab.subscribers import DEFAULT_NUMBERS, load_behaviours, load_numbers
+from dialer.lab.topology import MOST
+from dialer.lab.trouble import SILENT
 
 _NAME = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab; several run side by side.")
 _NUMBERS = click.option(
@@ -21,33 +24,37 @@ _NUMBERS = click.option(
 )  # fmt: skip
 
 
-def lab_group(render_node: labs.NodeRenderer) -> click.Group:
+def lab_group(render_node: NodeRenderer) -> click.Group:
     """The `lab` commands; the node's configuration is rendered by `render_node`."""
 
     @click.group()
     def lab() -> None:
-        """A lab on this machine: PostgreSQL, an Asterisk node, and a carrier with subscribers that behave by number."""
+        """A lab on this machine: PostgreSQL, Asterisk nodes, and carriers with subscribers that behave by number."""
 
     @lab.command()
     @_NAME
+    @click.option("--nodes", type=click.IntRange(1, MOST),
+                  help="How many Asterisk nodes. Default: as many as the lab has, else 1.")  # fmt: skip
+    @click.option("--carriers", type=click.IntRange(1, MOST),
+                  help="How many carriers, at most one a node. Default: as many as the lab has, else 1.")  # fmt: skip
     @_NUMBERS
     @click.option("--audio-sample", type=click.FloatRange(0, 1), default=1.0, show_default=True,
                   help="Share of calls whose first audio the carrier listens for; it costs CPU.")  # fmt: skip
-    def up(name: str, numbers: Path, audio_sample: float) -> None:
+    def up(name: str, nodes: int | None, carriers: int | None, numbers: Path, audio_sample: float) -> None:
         """Bring the lab up, or what is missing of it. Prints the path of its settings file.
 
         The first time, Asterisk is fetched from the Debian archive that apt uses. A running lab takes the
         numbers anew.
 
-        Example: dialer lab up --name demo --numbers numbers.csv
+        Example: dialer lab up --name demo --nodes 2 --carriers 2 --numbers numbers.csv
         """
         lab = labs.up(
-            name, render_node=render_node, numbers=numbers, audio_sample=audio_sample,
+            name, render_node=render_node, nodes=nodes, carriers=carriers, numbers=numbers, audio_sample=audio_sample,
             progress=lambda line: click.echo(line, err=True),
         )  # fmt: skip
         click.echo(lab.settings_file)
 
-    for command in (down, status, numbers, truth):
+    for command in (down, status, numbers, storm, truth):
         lab.add_command(command)
     return lab
 
@@ -99,10 +106,27 @@ def numbers(numbers: Path, behaviours: bool) -> None:
 
 @click.command()
 @_NAME
+@click.argument("trunk")
+@click.argument("code")
+def storm(name: str, trunk: str, code: str) -> None:
+    """Have the carrier refuse every new call on TRUNK with the SIP status CODE, until CODE is `off`.
+
+    CODE `silent`: it takes the calls (100) and says nothing more. Calls in progress are not touched. New numbers
+    for the lab end it too.
+
+    Example: dialer lab storm carrier-a 503
+    """
+    labs.find(name).storm(trunk, None if code == "off" else code)
+    said = {"off": "is itself again", SILENT: "says nothing to new calls"}.get(code, f"refuses new calls with {code}")
+    click.echo(f"{trunk} {said}", err=True)
+
+
+@click.command()
+@_NAME
 @click.option("--csv", "target", required=True, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
               help="Where to write; - for standard output.")  # fmt: skip
 def truth(name: str, target: Path) -> None:
-    """Write the carrier's own record: one row a SIP call, also for those refused before any dialplan.
+    """Write the carriers' own record: one row a SIP call, also for those refused before any dialplan.
 
     Example: dialer lab truth --name demo --csv truth.csv
     """

@@ -41,13 +41,19 @@ class Places:
     def postgres(self) -> Path:
         return self.runtime / "pg"
 
+    def asterisk(self, name: str) -> Path:
+        """The directory of one Asterisk, `node-1` or `carrier-1`: its config, run, log, spool and state."""
+        return self.runtime / name
+
     @property
     def node(self) -> Path:
-        return self.runtime / "node"
+        """The directory of the first node."""
+        return self.asterisk("node-1")
 
     @property
     def carrier(self) -> Path:
-        return self.runtime / "carrier"
+        """The directory of the first carrier."""
+        return self.asterisk("carrier-1")
 
     @property
     def secrets(self) -> Path:
@@ -59,15 +65,13 @@ class Places:
         """The settings' state_dir; the node reads the prompts in it."""
         return self.runtime / "state"
 
-    @property
-    def captures(self) -> Path:
-        """The carrier's SIP packets, one pcap file for each start of the carrier and each reading of the truth."""
-        return self.carrier / "log" / "sip"
+    def captures(self, carrier: str) -> Path:
+        """A carrier's SIP packets, one pcap file for each of its starts and each reading of the truth."""
+        return self.asterisk(carrier) / "log" / "sip"
 
-    @property
-    def heard(self) -> Path:
-        """What the carrier's subscribers heard and pressed, a JSON object a line."""
-        return self.carrier / "log" / "heard.jsonl"
+    def heard(self, carrier: str) -> Path:
+        """What a carrier's subscribers heard and pressed, a JSON object a line."""
+        return self.asterisk(carrier) / "log" / "heard.jsonl"
 
 
 def places(name: str, base: Path = DEFAULT_BASE) -> Places:

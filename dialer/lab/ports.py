@@ -16,8 +16,8 @@ from dialer.errors import LabError
 
 RANGE = range(6100, 9900)
 """Below what Linux gives to outgoing connections (32768 and up) and below the labs' RTP ports."""
-PLAN = "ports.json"
-"""In a lab's runtime directory: the ports it took, by use, also those that nobody listens on yet."""
+PLAN = "plan.json"
+"""In a lab's runtime directory: how many nodes and carriers it has, and the ports it took, in use or not yet."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def machine_lock() -> Iterator[None]:
 
 
 def choose(uses: Sequence[str]) -> dict[str, int]:
-    """A port for each use, free on 127.0.0.1 for TCP and UDP. To be called under `machine_lock`."""
+    """A port for each use, free on this machine for TCP and UDP. To be called under `machine_lock`."""
     taken = set(_taken())
     chosen: dict[str, int] = {}
     with ExitStack() as held:
@@ -51,11 +51,16 @@ def choose(uses: Sequence[str]) -> dict[str, int]:
     return chosen
 
 
+def first_outgoing() -> int:
+    """The lowest port that Linux gives to outgoing connections (ip(7), ip_local_port_range)."""
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+
+
 def _bind(port: int, held: ExitStack) -> bool:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         probe = held.enter_context(socket.socket(socket.AF_INET, kind))
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind(("", port))
         except OSError:
             return False
     return True
@@ -63,5 +68,5 @@ def _bind(port: int, held: ExitStack) -> bool:
 
 def _taken() -> Iterator[int]:
     for file in Path(tempfile.gettempdir()).glob(f"dialer-lab-*/{PLAN}"):
-        with suppress(OSError, ValueError, AttributeError):
-            yield from json.loads(file.read_text(encoding="utf-8")).values()
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            yield from json.loads(file.read_text(encoding="utf-8"))["ports"].values()

@@ -1,4 +1,4 @@
-"""The carrier's own record of every call, from what it sent, received and heard: the judge of tests and benchmarks.
+"""The carriers' own record of every call, from what they sent, received and heard: the judge of tests and benchmarks.
 
 SIP comes from the carrier's packet capture, so INVITEs refused before any dialplan are in it; keys and first audio
 come from events that its dialplan writes. Nothing of the engine or the node is read.
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from dialer.clock import from_epoch
 from dialer.lab.sip_capture import SipMessage, read_capture
-from dialer.lab.up import TRUNKS, Lab
+from dialer.lab.up import Lab
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,17 @@ class TruthRow:
 
 def read_truth(lab: Lab) -> list[TruthRow]:
     """Every call since the lab came up, in the order of their INVITEs; also while calls are running."""
-    if lab.carrier.running():
-        # Asterisk buffers what it writes; closing the file is what flushes it, and opening the next one closes it.
-        # The verbs change the file under a lock, so no packet falls between two files.
-        lab.carrier.execute(f"pjsip set logger pcap {lab.places.captures / f'{uuid4()}.pcap'}")
-    trunks = {lab.ports[trunk]: trunk for trunk in TRUNKS}
-    messages = (message for path in lab.places.captures.glob("*.pcap") for message in read_capture(path))
-    heard = lab.places.heard
-    notes = heard.read_text(encoding="utf-8").splitlines() if heard.exists() else []
+    messages: list[SipMessage] = []
+    notes: list[str] = []
+    for carrier in lab.carriers:
+        captures, heard = lab.places.captures(carrier.name), lab.places.heard(carrier.name)
+        if carrier.running():
+            # Asterisk buffers what it writes; closing the file is what flushes it, and opening the next one closes it.
+            # The verbs change the file under a lock, so no packet falls between two files.
+            carrier.execute(f"pjsip set logger pcap {captures / f'{uuid4()}.pcap'}")
+        messages += (message for path in captures.glob("*.pcap") for message in read_capture(path))
+        notes += heard.read_text(encoding="utf-8").splitlines() if heard.exists() else []
+    trunks = {lab.ports[trunk.name]: trunk.name for trunk in lab.topology.trunks}
     return truth_of(sorted(messages, key=lambda message: message.at_us), notes, trunks)
 
 

@@ -1,80 +1,76 @@
-"""Brings a named lab up and takes it down: PostgreSQL, the carrier, the node, and the settings file that joins them."""
+"""Brings a named lab up and takes it down: PostgreSQL, carriers, nodes, and the settings file that joins them."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
-from uuid import uuid4
 
-from dialer import settings as settings_file
-from dialer.errors import LabError
-from dialer.lab import ports, postgres
-from dialer.lab.asterisk_root import AsteriskRoot, ensure_root
-from dialer.lab.carrier import ALAW_SILENCE, CarrierPlan, render_carrier
-from dialer.lab.places import DEFAULT_BASE, DEFAULT_NAME, Places, asterisk_directories, make_private, places
+from dialer.errors import InvalidInput, LabError
+from dialer.lab import ports, postgres, trouble
+from dialer.lab.asterisk_root import ensure_root
+from dialer.lab.blueprint import Blueprint, NodeRenderer, write
+from dialer.lab.places import DEFAULT_BASE, DEFAULT_NAME, Places, make_private, places
 from dialer.lab.process import Instance, end_all, processes_of
 from dialer.lab.subscribers import DEFAULT_NUMBERS, Subscriber, load_numbers
-from dialer.node_files import NodeDirectories, NodeSecrets
-from dialer.settings import NodeSettings, Settings
+from dialer.lab.topology import CARRIER_RTP, Topology
 from dialer.storage.migrate import upgrade
 from dialer.storage.session import sync_engine
-
-NODE = "node-1"
-TRUNKS = ("carrier-a", "carrier-b")
-_USES = ("agi", "ami", "node-sip", *TRUNKS)
-
-# Asterisk looks for a free pair of ports itself, so labs may share these.
-_NODE_RTP = (10000, 19999)
-_CARRIER_RTP = (20000, 29999)
 
 Progress = Callable[[str], None]
 
 
-class NodeRenderer(Protocol):
-    """`dialplan.render.render_node`, handed in by cli.py: the lab does not import the dialplan package."""
-
-    def __call__(
-        self, settings: Settings, node: NodeSettings, *, directories: NodeDirectories, secrets: NodeSecrets | None
-    ) -> dict[str, str]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class Lab:
+class Lab(Blueprint):
     """A lab that is up."""
 
-    places: Places
-    root: AsteriskRoot
-    ports: dict[str, int]
-
     @property
-    def settings_file(self) -> Path:
-        """What `--settings` and $DIALER_SETTINGS take."""
-        return self.places.settings_file
-
-    @property
-    def settings(self) -> Settings:
-        """The lab's settings, read from its file."""
-        return settings_file.load(self.settings_file, {})
+    def nodes(self) -> list[Instance]:
+        return [self._instance(name) for name in self.topology.node_names]
 
     @property
     def node(self) -> Instance:
-        return Instance(name="node", root=self.root, directory=self.places.node)
+        """The first node."""
+        return self.nodes[0]
+
+    @property
+    def carriers(self) -> list[Instance]:
+        return [self._instance(name) for name in self.topology.carrier_names]
 
     @property
     def carrier(self) -> Instance:
-        return Instance(name="carrier", root=self.root, directory=self.places.carrier)
+        """The first carrier."""
+        return self.carriers[0]
 
     def set_numbers(self, numbers: Path, audio_sample: float = 1.0) -> None:
-        """Gives the running carrier another table of numbers; calls in progress keep their behaviour."""
-        _write_carrier(self, load_numbers(numbers), audio_sample)
-        self.carrier.execute("dialplan reload")
+        """Gives the running carriers another table of numbers; calls in progress keep their behaviour."""
+        subscribers = load_numbers(numbers)
+        for carrier in self.carriers:
+            self.write_carrier(carrier.name, subscribers, audio_sample)
+            carrier.execute("dialplan reload")
+
+    def storm(self, trunk: str, code: int | str | None) -> None:
+        """Has the carrier refuse every new INVITE on a trunk with a SIP status, ignore them (`silent`), or stop that
+        (None). Raises InvalidInput, LabError.
+        """
+        found = next((one for one in self.topology.trunks if one.name == trunk), None)
+        if found is None:
+            known = ", ".join(one.name for one in self.topology.trunks)
+            raise InvalidInput(f"the lab {self.places.name!r} has no trunk {trunk!r}; it has: {known}.")
+        trouble.storm(self._instance(found.carrier), trunk, code)
+
+    def slow(self, node: str = "node-1", *, share: float = 0.8) -> AbstractContextManager[None]:
+        """Takes a share of its time from a node while a with-block runs (`trouble.slowed`)."""
+        if node not in self.topology.node_names:
+            raise InvalidInput(f"the lab has no node {node!r}; it has: {', '.join(self.topology.node_names)}.")
+        return trouble.slowed(self._instance(node), share=share)
+
+    def _instance(self, name: str) -> Instance:
+        return Instance(name=name, root=self.root, directory=self.places.asterisk(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +92,8 @@ def up(
     name: str = DEFAULT_NAME,
     *,
     render_node: NodeRenderer,
+    nodes: int | None = None,
+    carriers: int | None = None,
     numbers: Path = DEFAULT_NUMBERS,
     audio_sample: float = 1.0,
     base: Path = DEFAULT_BASE,
@@ -103,21 +101,25 @@ def up(
 ) -> Lab:
     """Brings the lab up, or what is missing of it; returns when calls can be placed.
 
-    `audio_sample` is the share of calls whose first audio the carrier listens for. Raises LabError, InvalidInput.
+    `nodes` and `carriers`: how many; None is as many as the lab has, for a new one 1. `audio_sample` is the share of
+    calls whose first audio the carriers listen for. Raises LabError, InvalidInput.
     """
     subscribers = load_numbers(numbers)
-    root = ensure_root(progress)
     where = places(name, base)
     with ports.machine_lock():
-        fresh = not (where.runtime / ports.PLAN).is_file()
+        fresh = not _plan_file(where).is_file()
+        topology = _topology(where, nodes, carriers)
+        root = ensure_root(progress)
         try:
-            lab = Lab(places=where, root=root, ports=_prepare(where))
+            lab = Lab(places=where, root=root, topology=topology, ports=_prepare(where, topology))
             _start(lab, render_node, subscribers, audio_sample)
         except BaseException:
             # Also Ctrl-C: what did not come up whole leaves nothing behind; what ran before stays.
             if fresh:
                 _clear(where)
             raise
+    if (first := ports.first_outgoing()) <= CARRIER_RTP[1]:
+        progress(f"this machine gives outgoing connections ports from {first}: they take some of the lab's audio ports")
     progress(f"lab {name!r} is up; use it with: --settings {where.settings_file}")
     return lab
 
@@ -134,47 +136,84 @@ def down(name: str = DEFAULT_NAME, *, base: Path = DEFAULT_BASE) -> bool:
 def status(name: str = DEFAULT_NAME, *, base: Path = DEFAULT_BASE) -> Status:
     """What of the lab runs."""
     where = places(name, base)
-    plan = where.runtime / ports.PLAN
-    asterisks = {part: any("-F" in arguments for _, arguments in processes_of(directory))
-                 for part, directory in (("carrier", where.carrier), ("node", where.node))}  # fmt: skip
+    plan = _plan(where)
+    topology, chosen = plan or (Topology(), {})
+    asterisks = {
+        part: any("-F" in arguments for _, arguments in processes_of(where.asterisk(part)))
+        for part in (*topology.carrier_names, *topology.node_names)
+    }
     return Status(
         name=name,
-        exists=plan.is_file(),
+        exists=plan is not None,
         settings_file=str(where.settings_file),
         running={"postgresql": postgres.is_running(where.postgres), **asterisks},
-        ports=json.loads(plan.read_text(encoding="utf-8")) if plan.is_file() else {},
+        ports=chosen,
     )
 
 
 def find(name: str = DEFAULT_NAME, *, base: Path = DEFAULT_BASE) -> Lab:
     """The lab of that name, which must have been brought up. Raises LabError."""
     where = places(name, base)
-    plan = where.runtime / ports.PLAN
-    if not plan.is_file():
+    plan = _plan(where)
+    if plan is None:
         raise LabError(f"there is no lab {name!r} below {base}/lab. Bring it up with `dialer lab up --name {name}`.")
-    root = ensure_root(lambda line: None)
-    return Lab(places=where, root=root, ports=json.loads(plan.read_text(encoding="utf-8")))
+    return Lab(places=where, root=ensure_root(lambda line: None), topology=plan[0], ports=plan[1])
 
 
 @contextmanager
 def running(
-    name: str, *, render_node: NodeRenderer, base: Path, numbers: Path = DEFAULT_NUMBERS, audio_sample: float = 1.0
+    name: str,
+    *,
+    render_node: NodeRenderer,
+    base: Path,
+    nodes: int = 1,
+    carriers: int = 1,
+    numbers: Path = DEFAULT_NUMBERS,
+    audio_sample: float = 1.0,
 ) -> Iterator[Lab]:
     """A lab for the length of a with-block, for tests and benchmarks."""
     try:
-        yield up(name, render_node=render_node, numbers=numbers, audio_sample=audio_sample, base=base)
+        yield up(
+            name, render_node=render_node, nodes=nodes, carriers=carriers,
+            numbers=numbers, audio_sample=audio_sample, base=base,
+        )  # fmt: skip
     finally:
         down(name, base=base)
 
 
-def _prepare(where: Places) -> dict[str, int]:
+def _plan_file(where: Places) -> Path:
+    return where.runtime / ports.PLAN
+
+
+def _plan(where: Places) -> tuple[Topology, dict[str, int]] | None:
+    """What the lab has and which ports it took; None when it was not brought up."""
+    if not _plan_file(where).is_file():
+        return None
+    plan = json.loads(_plan_file(where).read_text(encoding="utf-8"))
+    return Topology(nodes=plan["nodes"], carriers=plan["carriers"]), plan["ports"]
+
+
+def _topology(where: Places, nodes: int | None, carriers: int | None) -> Topology:
+    there = _plan(where)
+    if there is None:
+        return Topology(nodes=nodes or 1, carriers=carriers or 1)
+    found, _ = there
+    if (nodes or found.nodes, carriers or found.carriers) != (found.nodes, found.carriers):
+        raise LabError(
+            f"the lab {where.name!r} has {found.nodes} node(s) and {found.carriers} carrier(s); take it down first: "
+            f"`dialer lab down --name {where.name}`."
+        )
+    return found
+
+
+def _prepare(where: Places, topology: Topology) -> dict[str, int]:
     """Directories, secrets and ports of the lab; what is there already is kept."""
     where.home.mkdir(parents=True, exist_ok=True)
-    _write(where.pointer, f"{where.runtime}\n")
+    write(where.pointer, f"{where.runtime}\n")
     make_private(where.runtime)
-    plan = where.runtime / ports.PLAN
-    if not plan.is_file():
-        _write(plan, json.dumps(ports.choose(_USES)), mode=0o644)
+    if not _plan_file(where).is_file():
+        plan = asdict(topology) | {"ports": ports.choose(topology.port_uses)}
+        write(_plan_file(where), json.dumps(plan), mode=0o644)
     for directory in (where.secrets, where.state, where.state / "prompts"):
         directory.mkdir(exist_ok=True)
     where.secrets.chmod(0o700)
@@ -182,35 +221,37 @@ def _prepare(where: Places) -> dict[str, int]:
         directory.chmod(0o755)
     for secret in ("ami-dialer", "ami-dialer-watch", "mac.key"):
         if not (where.secrets / secret).exists():
-            _write(where.secrets / secret, secrets.token_hex(32) + "\n", mode=0o600)
-    for instance in (where.node, where.carrier):
+            write(where.secrets / secret, secrets.token_hex(32) + "\n", mode=0o600)
+    for instance in map(where.asterisk, (*topology.node_names, *topology.carrier_names)):
         instance.mkdir(exist_ok=True)
         instance.chmod(0o755)
         for part in ("config", "run", "log", "spool", "state", "log/sip"):
             (instance / part).mkdir(exist_ok=True)
             (instance / part).chmod(0o755)
             postgres.give_to_lab_user(instance / part)
-    found: dict[str, int] = json.loads(plan.read_text(encoding="utf-8"))
+    found: dict[str, int] = json.loads(_plan_file(where).read_text(encoding="utf-8"))["ports"]
     return found
 
 
 def _start(lab: Lab, render_node: NodeRenderer, subscribers: list[Subscriber], audio_sample: float) -> None:
-    _write_carrier(lab, subscribers, audio_sample)
-    if lab.carrier.running():
-        lab.carrier.execute("dialplan reload")
-    else:
-        lab.carrier.start()
-    # The database's URL follows from its directory, so the node can boot while PostgreSQL starts.
-    _write(lab.settings_file, _settings_text(lab, postgres.url(lab.places.postgres)))
-    if not lab.node.running():
-        _write_node(lab, render_node)
-        lab.node.start()
+    for carrier in lab.carriers:
+        lab.write_carrier(carrier.name, subscribers, audio_sample)
+        if carrier.running():
+            carrier.execute("dialplan reload")
+        else:
+            carrier.start()
+    # Before the database, so that the nodes boot while PostgreSQL starts.
+    lab.write_settings()
+    for node in lab.nodes:
+        if not node.running():
+            lab.write_node(node.name, render_node)
+            node.start()
     postgres.start_cluster(lab.places.postgres)
     engine = sync_engine(lab.settings)
     upgrade(engine)
     engine.dispose()
-    lab.carrier.wait_ready()
-    lab.node.wait_ready()
+    for instance in (*lab.carriers, *lab.nodes):
+        instance.wait_ready()
 
 
 def _clear(where: Places) -> None:
@@ -226,76 +267,3 @@ def _clear(where: Places) -> None:
             parent.rmdir()
     if where.runtime.exists() or where.home.exists():
         raise LabError(f"cannot remove {where.runtime} or {where.home}; check their owner.")
-
-
-def _write_node(lab: Lab, render_node: NodeRenderer) -> None:
-    settings = lab.settings
-    files = render_node(
-        settings,
-        settings.node(NODE),
-        directories=asterisk_directories(lab.places.node, modules=lab.root.modules, data=lab.root.data),
-        secrets=NodeSecrets(
-            dialer=settings_file.read_secret(lab.places.secrets / "ami-dialer"),
-            watch=settings_file.read_secret(lab.places.secrets / "ami-dialer-watch"),
-        ),
-    )
-    _write_config(lab.places.node / "config", files)
-
-
-def _write_carrier(lab: Lab, subscribers: list[Subscriber], audio_sample: float) -> None:
-    where = lab.places
-    silence = where.carrier / "silence"
-    silence.with_suffix(".alaw").write_bytes(ALAW_SILENCE * 8000)
-    plan = CarrierPlan(
-        directories=asterisk_directories(where.carrier, modules=lab.root.modules, data=lab.root.data),
-        trunks={trunk: lab.ports[trunk] for trunk in TRUNKS},
-        subscribers=subscribers,
-        audio_sample=audio_sample,
-        # A new file at each start: Asterisk truncates the one that it opens.
-        capture=where.captures / f"{uuid4()}.pcap",
-        heard=where.heard,
-        silence=silence,
-        rtp_start=_CARRIER_RTP[0],
-        rtp_end=_CARRIER_RTP[1],
-    )
-    _write_config(where.carrier / "config", render_carrier(plan))
-
-
-def _write_config(directory: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        _write(directory / name, text, mode=0o600)
-        postgres.give_to_lab_user(directory / name)
-
-
-def _settings_text(lab: Lab, database: str) -> str:
-    trunks = "".join(
-        f"  - {{name: {trunk}, node: {NODE}, host: 127.0.0.1, port: {lab.ports[trunk]}, codec: alaw}}\n"
-        for trunk in TRUNKS
-    )
-    console = json.dumps(lab.root.command(lab.node.config, "-rx"))
-    return (
-        f"# Written by `dialer lab up --name {lab.places.name}`; `dialer lab down` removes it.\n"
-        f"database: {database}\n"
-        f"state_dir: {lab.places.state}\n"
-        f"mac_key_file: {lab.places.secrets / 'mac.key'}\n"
-        f"agi: {{host: 127.0.0.1, port: {lab.ports['agi']}, workers: 2}}\n"
-        f"nodes:\n"
-        f"  - name: {NODE}\n"
-        f"    ami: {{host: 127.0.0.1, port: {lab.ports['ami']}, secret_file: {lab.places.secrets / 'ami-dialer'}}}\n"
-        f"    cel_file: {lab.places.node / 'log' / 'cel.jsonl'}\n"
-        f"    console: {console}\n"
-        f"    sip_address: 127.0.0.1\n"
-        f"    sip_port: {lab.ports['node-sip']}\n"
-        f"    rtp_start: {_NODE_RTP[0]}\n"
-        f"    rtp_end: {_NODE_RTP[1]}\n"
-        f"trunks:\n{trunks}"
-    )
-
-
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Writes a file whole or not at all, never readable by more than `mode` allows."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-    temporary.replace(path)

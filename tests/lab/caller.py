@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from dialer.lab.topology import ami_use
 from dialer.lab.up import Lab
 from dialer.settings import read_secret
 
@@ -32,8 +33,8 @@ def sound(path: Path, *parts: tuple[str, float]) -> str:
 class Ami:
     """One AMI session; every answer and event is kept in the order it came."""
 
-    def __init__(self, lab: Lab, user: str = "dialer") -> None:
-        self._connection = socket.create_connection(("127.0.0.1", lab.ports["ami"]), timeout=10)
+    def __init__(self, lab: Lab, user: str = "dialer", node: str = "node-1") -> None:
+        self._connection = socket.create_connection(("127.0.0.1", lab.ports[ami_use(node)]), timeout=10)
         self._file = self._connection.makefile("r", encoding="utf-8", newline="\r\n")
         self._file.readline()
         self.greeting = self.act("Login", Username=user, Secret=read_secret(lab.places.secrets / f"ami-{user}"))
@@ -74,9 +75,9 @@ class Ami:
 
 
 @contextmanager
-def ami(lab: Lab, user: str = "dialer") -> Iterator[Ami]:
+def ami(lab: Lab, user: str = "dialer", node: str = "node-1") -> Iterator[Ami]:
     """A logged-in AMI session for the length of a with-block."""
-    session = Ami(lab, user)
+    session = Ami(lab, user, node)
     try:
         yield session
     finally:

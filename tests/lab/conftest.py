@@ -23,14 +23,14 @@ def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def lab(session_lab: Lab) -> Iterator[Lab]:
-    """The session's lab; after the test neither Asterisk may hold a channel."""
+    """The session's lab; after the test no Asterisk may hold a channel."""
     yield session_lab
     no_channels(session_lab)
 
 
 def no_channels(lab: Lab) -> None:
-    """Waits until both Asterisks are idle; fails when they do not become so."""
-    for instance in (lab.node, lab.carrier):
+    """Waits until every Asterisk is idle; fails when one does not become so."""
+    for instance in (*lab.nodes, *lab.carriers):
         until(partial(_idle, instance), f"the {instance.name} has no channel left")
 
 
