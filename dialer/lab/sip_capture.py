@@ -34,6 +34,8 @@ class SipMessage:
     """The user part of the request URI; empty in a response."""
     port: int
     """The port of the request URI; 0 in a response."""
+    caller: str
+    """The user part of the From header's URI: the identity that the caller shows."""
     call_id: str
     in_dialog: bool
     """Its To header carries a tag."""
@@ -85,6 +87,13 @@ def _message(packet: bytes, at_us: int) -> SipMessage | None:
         status=int(words[1]) if is_response else None,
         number=(uri[1] or "") if uri else "",
         port=int(uri[2] or 5060) if uri else 0,
+        caller=_user(headers.get("from", "")),
         call_id=headers["call-id"],
         in_dialog=";tag=" in headers.get("to", ""),
     )
+
+
+def _user(header: str) -> str:
+    """A name in front may hold anything in quotes, so the URI is the one in angle brackets, if there is one."""
+    uri = _URI.match(header.rpartition("<")[2])
+    return (uri[1] or "") if uri else ""

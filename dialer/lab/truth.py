@@ -43,6 +43,8 @@ class TruthRow:
     ended_at: datetime | None
     ended_by: str | None
     """`caller` or `callee`: who sent the BYE, the CANCEL, or the refusal."""
+    caller: str
+    """The identity that the caller showed, as it was written."""
 
 
 def read_truth(lab: Lab) -> list[TruthRow]:
@@ -70,7 +72,7 @@ def truth_of(messages: Iterable[SipMessage], notes: Iterable[str], trunks: dict[
     for message in messages:
         if _is_first_invite(message, calls):
             trunk = trunks.get(message.port, "")
-            calls[message.call_id] = _Call(message.call_id, message.number, trunk, _at(message))
+            calls[message.call_id] = _Call(message.call_id, message.number, trunk, message.caller, _at(message))
         elif call := calls.get(message.call_id):
             call.take(message)
     for line in notes:
@@ -91,6 +93,7 @@ class _Call:
     call_id: str
     number: str
     trunk: str
+    caller: str
     invited_at: datetime
     final_code: int | None = None
     answered_at: datetime | None = None
@@ -121,7 +124,7 @@ class _Call:
         return TruthRow(
             call_id=self.call_id, number=self.number, trunk=self.trunk, invited_at=self.invited_at,
             final_code=self.final_code, answered_at=self.answered_at, first_audio_at=self.first_audio_at,
-            keys=tuple(self.keys), ended_at=self.ended_at, ended_by=self.ended_by,
+            keys=tuple(self.keys), ended_at=self.ended_at, ended_by=self.ended_by, caller=self.caller,
         )  # fmt: skip
 
 

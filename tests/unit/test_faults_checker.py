@@ -25,7 +25,7 @@ def invite(number: str, begins: float, ends: float, code: int, **more: object) -
         "call_id": f"{number}-{begins}", "number": number, "trunk": "carrier-a", "invited_at": at(begins),
         "final_code": code, "answered_at": at(begins + 0.1) if code == 200 else None,
         "first_audio_at": at(begins + 0.2) if code == 200 else None, "keys": (), "ended_at": at(ends),
-        "ended_by": "callee",
+        "ended_by": "callee", "caller": "+48221234567",
     }  # fmt: skip
     return TruthRow(**(values | more))  # type: ignore[arg-type]
 

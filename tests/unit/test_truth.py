@@ -61,6 +61,7 @@ def _message(ms: str, sender: str, what: str, *, call_id: str, port: int) -> Sip
         status=int(status) if status else None,
         number="" if status else "+48501100101",
         port=0 if status else port,
+        caller="+48221234567",
         call_id=call_id,
         in_dialog=what != "INVITE",
     )
@@ -103,7 +104,10 @@ def test_keys_and_audio_join_their_call() -> None:
     file = io.StringIO()
     write_truth_csv([second], file)
     header, row = file.getvalue().splitlines()
-    assert header == ("call_id,number,trunk,invited_at,final_code,answered_at,first_audio_at,keys,ended_at,ended_by")
+    assert header == (
+        "call_id,number,trunk,invited_at,final_code,answered_at,first_audio_at,keys,ended_at,ended_by,caller"
+    )
+    assert row.endswith(",+48221234567")
     assert "5@1970-01-01T00:00:01.000001+00:00;#@1970-01-01T00:00:01.300000+00:00" in row
 
 
@@ -137,6 +141,23 @@ def test_capture_skips_what_is_not_sip(tmp_path: Path, text: str) -> None:
     file.write_bytes(HEADER + packet(text) + packet(INVITE))
     assert [message.number for message in read_capture(file)][-1] == "+48501100101"
     assert truth_of(read_capture(file), [], TRUNKS)[0].call_id == "abc"
+
+
+FROM = {
+    "<sip:+48221234567@127.0.0.1>;tag=1": "+48221234567",
+    '"The <sip:bank@x>" <sips:048221234567@10.0.0.1:5060;user=phone>;tag=1': "048221234567",
+    "sip:48221234567@127.0.0.1;tag=1": "48221234567",
+    "<sip:127.0.0.1>": "",
+    "nobody": "",
+}
+
+
+@pytest.mark.parametrize(("header", "caller"), FROM.items())
+def test_the_caller_is_the_user_of_the_from_uri(tmp_path: Path, header: str, caller: str) -> None:
+    file = tmp_path / "sip.pcap"
+    file.write_bytes(HEADER + packet(INVITE.replace("To:", f"From: {header}\nTo:")))
+    (invite,) = read_capture(file)
+    assert invite.caller == caller
 
 
 @pytest.mark.parametrize("data", [b"", HEADER[:10], b"x" * 100])
