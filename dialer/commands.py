@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dialer import settings as settings_module
-from dialer.campaign.capacity import numbers_of
+from dialer.campaign.caller_identity import in_words
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.schema import schema_text
 from dialer.clock import utc_now
@@ -90,10 +90,13 @@ def _in_short(loaded: LoadedCampaign) -> str:
     campaign = loaded.campaign
     capacity, window = campaign.capacity, campaign.calling.window
     when = "at any hour (lab)" if window == "any" else "; ".join(f"{days} {slots}" for days, slots in window.items())
-    shown = ", ".join(number for _, number in numbers_of(capacity.caller_id))
+    trunks = ", ".join(
+        use.name if use.caller_id is None else f"{use.name} (showing {in_words(use.caller_id)})"
+        for use in capacity.trunks
+    )
     return (
         f"OK: {campaign.campaign} is valid\n"
-        f"  calls {when}, showing {shown}, through {', '.join(use.name for use in capacity.trunks)}\n"
+        f"  calls {when}, showing {in_words(capacity.caller_id)}, through {trunks}\n"
         f"  at most {capacity.max_concurrent} calls at once and {capacity.calls_per_second:g} new ones a second\n"
         f"  at most {campaign.retry.attempts} calls to a person\n"
         f"  speaks {', '.join(campaign.languages)}; {len(campaign.flow)} steps: {', '.join(campaign.flow)}"

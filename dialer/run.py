@@ -61,15 +61,17 @@ class Desk(Protocol):
 
 
 def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
-    """The campaign's trunk. Raises RefusedBySafety for one that leaves this machine."""
-    trunk = settings.trunk(campaign.capacity.trunks[0].name)
-    assert trunk is not None, "load.check_against has found it"
-    if not may_call_through(trunk):
-        raise RefusedBySafety(
-            f"trunk {trunk.name!r} leads to {trunk.host}, outside this machine. This release calls only through trunks "
-            "on a loopback address such as 127.0.0.1, because it does not check do-not-call lists yet."
-        )
-    return trunk
+    """The campaign's first trunk. Raises RefusedBySafety when one of its trunks leaves this machine."""
+    trunks = [settings.trunk(use.name) for use in campaign.capacity.trunks]
+    known = [trunk for trunk in trunks if trunk is not None]
+    assert len(known) == len(trunks), "load.check_against has found it"
+    for trunk in known:
+        if not may_call_through(trunk):
+            raise RefusedBySafety(
+                f"trunk {trunk.name!r} leads to {trunk.host}, outside this machine. This release calls only through "
+                "trunks on a loopback address such as 127.0.0.1, because it does not check do-not-call lists yet."
+            )
+    return known[0]
 
 
 async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progress, bool]:

@@ -17,6 +17,8 @@ from sqlalchemy import Engine
 from dialer import log
 from dialer import settings as settings_module
 from dialer.campaign.calendar import open_intervals
+from dialer.campaign.caller_identity import in_words
+from dialer.campaign.capacity import CallerId, TrunkUse
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.running import Overrides, RunningCampaign, Wanted, running
 from dialer.clock import monotonic, utc_now
@@ -26,8 +28,9 @@ from dialer.engine.progress import as_data
 from dialer.engine_process import Machine, Staff
 from dialer.errors import InvalidInput, RefusedBySafety, RestoredDatabase
 from dialer.monitoring import terminal
+from dialer.pacing.routes import Route, carries
 from dialer.run import Left, check_trunk, run_campaign
-from dialer.settings import NodeSettings, Settings
+from dialer.settings import NodeSettings, Settings, TrunkSettings
 from dialer.storage import campaigns, event_log, migrate, restore, runs
 from dialer.storage.prepare import prepare, read_people
 from dialer.storage.reading import reading
@@ -89,7 +92,7 @@ def run_command(siblings: Siblings) -> click.Command:
         check_trunk(settings, loaded.campaign)
         overrides = Overrides(max_concurrent=max_concurrent, calls_per_second=calls_per_second)
         if dry_run:
-            _say_what_would_be_done(loaded, overrides)
+            _say_what_would_be_done(loaded, overrides, settings)
             return
         log.to_file(settings.state_dir / "logs" / "dialer.log")
         sys.exit(_run(siblings, settings, settings_file, loaded, overrides, as_json=as_json))
@@ -249,9 +252,16 @@ def _prompt_progress(view: terminal.View) -> Callable[[int, int], None]:
     return made
 
 
-def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides) -> None:
-    campaign = running(loaded.campaign, 0, 0, overrides)
-    people = numbers = rejected = callable_now = 0
+def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides, settings: Settings) -> None:
+    capacity = loaded.campaign.capacity
+    max_concurrent = overrides.max_concurrent or capacity.max_concurrent
+    calls_per_second = overrides.calls_per_second or capacity.calls_per_second
+    trunks = [(use, trunk) for use in capacity.trunks if (trunk := settings.trunk(use.name)) is not None]
+    routes = [
+        Route(trunk=use.name, prefixes=trunk.prefixes, priority=use.priority, weight=use.weight)
+        for use, trunk in trunks
+    ]
+    people = numbers = rejected = uncarried = callable_now = 0
     now = utc_now()
     open_by_zones: dict[str, bool] = {}
     for row in read_people(loaded):
@@ -260,19 +270,31 @@ def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides) -> Non
             continue
         people += 1
         numbers += len(row.numbers)
+        uncarried += sum(not any(carries(route, number) for route in routes) for number in row.numbers)
         if row.zones not in open_by_zones:
             zones = campaigns.split_zones(row.zones)
             intervals = open_intervals(loaded.campaign.calling.window, zones, now)
             open_by_zones[row.zones] = any(one.opens_at <= now < one.closes_at for one in intervals)
         callable_now += open_by_zones[row.zones]
-    first_wave_s = people / campaign.calls_per_second
     click.echo(
-        f"{campaign.name}: would call {people} people at {numbers} numbers through {campaign.trunk}, "
-        f"showing {campaign.caller_id}\n"
+        f"{loaded.campaign.campaign}: would call {people} people at {numbers} numbers\n"
         f"  rejected rows: {rejected}\n"
+        f"  numbers that no trunk carries: {uncarried}\n"
         f"  inside their window now: {callable_now}\n"
-        f"  at most {campaign.max_concurrent} calls at once and {campaign.calls_per_second:g} new ones a second; "
-        f"the first wave takes at least {first_wave_s:.0f} s\n"
-        f"  flow: {', '.join(loaded.campaign.flow)}\n"
-        "Nothing was stored and nobody was called."
+        f"  at most {max_concurrent} calls at once and {calls_per_second:g} new ones a second; "
+        f"the first wave takes at least {people / calls_per_second:.0f} s"
+    )
+    for use, trunk in trunks:
+        click.echo(_trunk_line(use, trunk, settings.node(trunk.node), use.caller_id or capacity.caller_id))
+    click.echo(f"  flow: {', '.join(loaded.campaign.flow)}\nNothing was stored and nobody was called.")
+
+
+def _trunk_line(use: TrunkUse, trunk: TrunkSettings, node: NodeSettings, caller_id: CallerId) -> str:
+    """How a trunk is used, with the tighter of its own and its node's limits."""
+    at_once = min(trunk.max_concurrent or node.max_concurrent, node.max_concurrent)
+    a_second = min(trunk.calls_per_second or node.calls_per_second, node.calls_per_second)
+    return (
+        f"  through {trunk.name} (node {node.name}, priority {use.priority}, weight {use.weight}): "
+        f"carries {', '.join(trunk.prefixes) or 'all numbers'}, at most {at_once} calls at once and {a_second:g} new "
+        f"ones a second; shows {in_words(caller_id)}"
     )

@@ -68,6 +68,7 @@ def settings_for(database: str, directory: Path) -> Settings:
             "database": database,
             "state_dir": directory / "var",
             "mac_key_file": key,
+            "caller_ids": ["+48221234567"],
             "nodes": [{"name": "node-1", "ami": {"secret_file": secret}}],
             "trunks": [{"name": "carrier-a", "node": "node-1", "host": "127.0.0.1", "port": 5070}],
         }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import cycle
 
-from dialer.campaign.capacity import ByRegion, Capacity, Pool
+from dialer.campaign.capacity import ByRegion, CallerId, Pool, TrunkUse
 
 Choose = Callable[[str], str]
 """From a callee's E.164 number to the one shown."""
@@ -18,11 +18,9 @@ class Identities:
     engine, and every new start, begins at its first number.
     """
 
-    def __init__(self, capacity: Capacity) -> None:
-        everywhere = _chooser(capacity.caller_id)
-        self._by_trunk = {
-            use.name: everywhere if use.caller_id is None else _chooser(use.caller_id) for use in capacity.trunks
-        }
+    def __init__(self, caller_id: CallerId, trunks: Iterable[TrunkUse]) -> None:
+        everywhere = _chooser(caller_id)
+        self._by_trunk = {use.name: everywhere if use.caller_id is None else _chooser(use.caller_id) for use in trunks}
 
     def choose(self, trunk: str, number: str) -> str:
         """The E.164 number to show to a callee (E.164) through one of the campaign's trunks.
@@ -32,7 +30,19 @@ class Identities:
         return self._by_trunk[trunk](number)
 
 
-def _chooser(caller_id: str | Pool | ByRegion) -> Choose:
+def in_words(caller_id: CallerId) -> str:
+    """What is shown, for an operator to read."""
+    match caller_id:
+        case str():
+            return caller_id
+        case Pool():
+            return f"{', '.join(caller_id.pool)} in turn"
+        case ByRegion():
+            regions = ", ".join(f"{shown} to {prefix}…" for prefix, shown in caller_id.by_region.items())
+            return f"{regions}, {caller_id.otherwise} to others"
+
+
+def _chooser(caller_id: CallerId) -> Choose:
     match caller_id:
         case str():
             return lambda number: caller_id

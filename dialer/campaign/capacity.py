@@ -122,7 +122,7 @@ def _refuse_doubles(places: list[tuple[tuple[str | int, ...], str]], noun: str) 
         raise refuse(wrongs)
 
 
-def numbers_of(caller_id: str | Pool | ByRegion) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def numbers_of(caller_id: CallerId) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every number that may be shown, and where below `caller_id` it stands."""
     match caller_id:
         case str():

@@ -45,7 +45,7 @@ Command = Callable[..., Done]
 def folder(database, tmp_path, monkeypatch) -> Path:
     """The current folder: settings, a good campaign and its people."""
     settings = {
-        **database.settings.model_dump(mode="json", include={"database", "mac_key_file", "nodes", "trunks"}),
+        **database.settings.model_dump(mode="json", exclude_defaults=True),
         "state_dir": str(tmp_path / "var"),
     }
     (tmp_path / "dialer.yaml").write_text(json.dumps(settings), encoding="utf-8")

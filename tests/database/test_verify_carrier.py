@@ -68,7 +68,7 @@ def compared(database, campaigns, tmp_path):
 
     def run(rows: list[list[str]], *options: str) -> Result:
         settings = tmp_path / "dialer.yaml"
-        document = database.settings.model_dump(mode="json", include={"database", "mac_key_file", "nodes", "trunks"})
+        document = database.settings.model_dump(mode="json", exclude_defaults=True)
         settings.write_text(json.dumps(document), encoding="utf-8")
         path = tmp_path / "cdr.csv"
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dialer.campaign.caller_identity import Identities
+from dialer.campaign.caller_identity import Identities, in_words
 from dialer.campaign.capacity import Capacity
 
 ONE, TWO, THREE = "+48221230001", "+48221230002", "+48121230003"
@@ -15,11 +15,10 @@ REGIONS = {"by_region": {"+48": ONE, "+4822": TWO, "+4812621": THREE, CRACOW: ON
 
 
 def identities(caller_id: Any, *trunks: Any) -> Identities:
-    return Identities(
-        Capacity.model_validate(
-            {"max_concurrent": 1, "calls_per_second": 1, "trunks": list(trunks) or ["a"], "caller_id": caller_id}
-        )
+    made = Capacity.model_validate(
+        {"max_concurrent": 1, "calls_per_second": 1, "trunks": list(trunks) or ["a"], "caller_id": caller_id}
     )
+    return Identities(made.caller_id, made.trunks)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +55,16 @@ def test_a_trunks_own_number_wins():
 def test_nothing_is_shown_on_a_trunk_that_the_campaign_does_not_name():
     with pytest.raises(KeyError):
         identities(ONE).choose("z", MOBILE)
+
+
+@pytest.mark.parametrize(
+    ("caller_id", "said"),
+    [
+        (ONE, ONE),
+        ({"pool": [ONE, TWO]}, f"{ONE}, {TWO} in turn"),
+        ({"by_region": {"+4822": ONE}, "otherwise": TWO}, f"{ONE} to +4822…, {TWO} to others"),
+    ],
+)
+def test_an_operator_reads_what_is_shown(caller_id, said):
+    capacity = {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["a"], "caller_id": caller_id}
+    assert in_words(Capacity.model_validate(capacity).caller_id) == said
