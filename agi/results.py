@@ -1,4 +1,4 @@
-"""The workers' side of the database: dialogues are loaded and rows written in groups, one statement a table.
+"""The workers' side of the database: dialogues are loaded and rows written in groups, one statement a group.
 
 A worker never writes an attempt's state: that is the engine's.
 """
@@ -10,14 +10,10 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, RowMapping, any_, bindparam, exists, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.types import Uuid
+import psycopg
 
 from agi.batch import Batcher
 from agi.ports import Dialogue
@@ -29,7 +25,8 @@ from dialer.campaign.model import Campaign
 from dialer.clock import DatabaseClock, monotonic
 from dialer.errors import DatabaseAway
 from dialer.settings import Settings
-from dialer.storage import dialogues, tables
+from dialer.storage import dialogues
+from dialer.storage.direct import Connection, Connections
 from dialer.storage.session import explain
 
 T = TypeVar("T")
@@ -74,9 +71,10 @@ class _Revision:
 class ResultStore:
     """Loads dialogues and writes what comes of them."""
 
-    def __init__(self, engine: AsyncEngine, settings: Settings, clock: DatabaseClock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: DatabaseClock | None = None) -> None:
         """`clock` is set to the database's time with each load: events are stored by its days."""
-        self._engine, self._settings, self._clock = engine, settings, clock or DatabaseClock()
+        self._connections = Connections(settings)
+        self._settings, self._clock = settings, clock or DatabaseClock()
         self._campaigns: dict[int, _Revision] = {}
         self._fingerprints: dict[int, str] = {}
         self._loads: Batcher[tuple[UUID, bool], Loaded | NoDialogue | DialogueOver] = Batcher(
@@ -107,12 +105,12 @@ class ResultStore:
 
     async def write(self, group: Sequence[Writes]) -> None:
         """Commits rows; those that stand already change nothing. Raises RowsRefused, DatabaseAway, DialerError."""
-        await self._with_connection(lambda connection: dialogues.write(connection, group))
+        await self._run(lambda connection: dialogues.write_directly(connection, group))
 
     async def close(self) -> None:
         """Closes the connections, when what is under way is done, a second at most."""
         await self._loads.close(1.0)
-        await self._engine.dispose()
+        await self._connections.close()
 
     # -- loading --
 
@@ -122,95 +120,60 @@ class ResultStore:
         try:
             # A connection that is dead must not keep those waiting who come later.
             async with asyncio.timeout(TIMEOUT_S):
-                rows, memories = await self._with_connection(lambda connection: self._fetch(connection, ids, again))
+                rows, memories = await self._run(lambda connection: self._fetch(connection, ids, again))
         except TimeoutError:
             raise DatabaseAway(f"PostgreSQL did not answer within {TIMEOUT_S:g} s.") from None
-        by_id = {row["id"]: row for row in rows}
+        by_id = {row.id: row for row in rows}
         return [self._loaded(by_id.get(attempt_id), memories.get(attempt_id)) for attempt_id, _ in wanted]
 
     async def _fetch(
-        self, connection: AsyncConnection, attempt_ids: Sequence[UUID], again: set[UUID]
-    ) -> tuple[Sequence[RowMapping], dict[UUID, Memory]]:
+        self, connection: Connection, attempt_ids: Sequence[UUID], again: set[UUID]
+    ) -> tuple[Sequence[Any], dict[UUID, Memory]]:
         asked_at = monotonic()
-        rows = (await connection.execute(_DIALOGUES, {"ids": list(set(attempt_ids))})).mappings().all()
+        rows = await dialogues.contexts(connection, list(set(attempt_ids)))
         if rows and monotonic() - asked_at < PROMPT_S:
-            self._clock.set(rows[0]["now"])
+            self._clock.set(rows[0].now)
         # A restored database may give a revision's id to another file.
-        found = {row["revision_id"]: row["sha256"] for row in rows}
-        new = {one for one, sha256 in found.items() if self._fingerprints.get(one) != sha256}
-        if new:
-            for revision in await connection.execute(_REVISIONS, {"ids": list(new)}):
-                self.learn(revision.id, json.dumps(revision.document), Path(revision.base_dir))
-                self._fingerprints[revision.id] = found[revision.id]
-        begun = [row["id"] for row in rows if row["had_tries"] or row["id"] in again]
+        found = {row.revision_id: row.sha256 for row in rows}
+        new = [one for one, sha256 in found.items() if self._fingerprints.get(one) != sha256]
+        for revision in await dialogues.revisions(connection, new) if new else ():
+            self.learn(revision.id, revision.document, Path(revision.base_dir))
+            self._fingerprints[revision.id] = found[revision.id]
+        begun = [row.id for row in rows if row.had_tries or row.id in again]
         return rows, await dialogues.memories(connection, begun) if begun else {}
 
-    def _loaded(self, row: RowMapping | None, memory: Memory | None) -> Loaded | NoDialogue | DialogueOver:
+    def _loaded(self, row: Any | None, memory: Memory | None) -> Loaded | NoDialogue | DialogueOver:
         if row is None:
             return NoDialogue("unknown_attempt")
-        if row["state"] == State.ENDED.value:
+        if row.state == State.ENDED.value:
             return NoDialogue("attempt_ended")
-        if row["result"] is not None:
-            return DialogueOver(FlowResult(row["result"]))
+        if row.result is not None:
+            return DialogueOver(FlowResult(row.result))
         return Loaded(dialogue=self._dialogue(row), memory=memory)
 
-    def _dialogue(self, row: RowMapping) -> Dialogue:
-        revision = self._campaigns[row["revision_id"]]
+    def _dialogue(self, row: Any) -> Dialogue:
+        revision = self._campaigns[row.revision_id]
         campaign = revision.campaign
-        trunk = self._settings.trunk(row["trunk"])
-        node = next((node for node in self._settings.nodes if node.name == row["node"]), None)
+        trunk = self._settings.trunk(row.trunk)
+        node = next((node for node in self._settings.nodes if node.name == row.node), None)
         longest_call_s = campaign.capacity.longest_call
         return Dialogue(
-            attempt_id=row["id"],
+            attempt_id=row.id,
             tenant_id=campaign.tenant,
-            revision_id=row["revision_id"],
+            revision_id=row.revision_id,
             campaign=campaign,
             base_dir=revision.base_dir,
-            language=flow.language_for(campaign, row["language"]),
+            language=flow.language_for(campaign, row.language),
             codec=trunk.codec if trunk else self._settings.trunks[0].codec,
             # AUTOHANGUP replaces the dialplan's own TIMEOUT(absolute), so the node's limit must not be lost here.
             longest_call_s=min(longest_call_s, node.longest_call_s) if node else longest_call_s,
-            fields={key: str(value) for key, value in row["fields"].items() if value is not None},
+            fields={key: str(value) for key, value in row.fields.items() if value is not None},
         )
 
-    async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """One transaction; a second one when the connection had died since its last use (PostgreSQL restarted).
-
-        Whatever the first may have stored, sending it again changes nothing.
-        """
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
-            try:
-                return await self._transaction(work)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                return await self._transaction(work)
-        except (IntegrityError, DataError) as error:
+            return await self._connections.run(work)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise RowsRefused(str(explain(error))) from error
-        except DBAPIError as error:
+        except psycopg.Error as error:
             raise explain(error) from error
-
-    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        async with self._engine.begin() as connection:
-            return await work(connection)
-
-
-_A, _C = tables.attempt.c, tables.contact.c
-_IDS = any_(bindparam("ids", type_=ARRAY(Uuid)))
-
-_DIALOGUES = (
-    select(
-        _A.id, _A.state, _A.revision_id, _A.trunk, _A.node, _C.language, _C.fields, tables.revision.c.sha256,
-        func.clock_timestamp().label("now"),
-        tables.flow_result.c.result,
-        exists().where(tables.answer_try.c.attempt_id == _A.id).label("had_tries"),
-    )
-    .join_from(tables.attempt, tables.contact, _A.contact_id == _C.id)
-    .join(tables.revision, tables.revision.c.id == _A.revision_id)
-    .outerjoin(tables.flow_result, tables.flow_result.c.attempt_id == _A.id)
-    .where(_A.id == _IDS)
-)  # fmt: skip
-
-_REVISIONS = select(tables.revision.c.id, tables.revision.c.document, tables.revision.c.base_dir).where(
-    tables.revision.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))
-)

@@ -20,7 +20,6 @@ from agi.server import AgiServer
 from dialer import log as json_log
 from dialer import settings as settings_file
 from dialer.clock import Clock, DatabaseClock
-from dialer.storage.session import async_engine
 from sounds.catalogue import forget_personal
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> None:
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:
     settings, clock = settings_file.load(settings_path), DatabaseClock()
-    store = ResultStore(async_engine(settings), settings, clock)
+    store = ResultStore(settings, clock)
     records = Records(store=store, settings=settings, clock=clock)
     server = AgiServer(settings=settings, records=records, clock=clock)
     told, hurry = asyncio.Event(), asyncio.Event()

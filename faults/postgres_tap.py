@@ -82,6 +82,9 @@ class PostgresTap:
         return message
 
     def _is_commit(self, message: bytes) -> bool:
+        if self._link.role == "worker":
+            # Its one statement for all rows commits by itself: here they are bound to it (dialer.storage.dialogues).
+            return message[:1] == b"B" and b'[{"tries":' in message
         # psycopg commits with a simple query.
         return message[:1] == b"Q" and message[5:11].upper() == b"COMMIT"
 

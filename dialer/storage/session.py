@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dialer.errors import DatabaseAway, DialerError
@@ -27,8 +28,11 @@ def sync_engine(settings: Settings) -> Engine:
     return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2, idle_s=30))
 
 
-def _options(settings: Settings, pool_size: int, idle_s: int) -> dict[str, Any]:
-    """A client that is frozen, or whose link died in a transaction, keeps its locks for `idle_s` at most."""
+def connect_arguments(settings: Settings, idle_s: int) -> dict[str, Any]:
+    """What every connection is opened with (libpq's keywords), beside `settings.database`.
+
+    A client that is frozen, or whose link died in a transaction, keeps its locks for `idle_s` at most.
+    """
     arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "dialer",
@@ -42,8 +46,17 @@ def _options(settings: Settings, pool_size: int, idle_s: int) -> dict[str, Any]:
     password = settings.database_password()
     if password:
         arguments["password"] = password
+    return arguments
+
+
+def _options(settings: Settings, pool_size: int, idle_s: int) -> dict[str, Any]:
     # Values are answers and numbers of people: no error may print them.
-    return {"hide_parameters": True, "connect_args": arguments, "pool_size": pool_size, "max_overflow": 0}
+    return {
+        "hide_parameters": True,
+        "connect_args": connect_arguments(settings, idle_s),
+        "pool_size": pool_size,
+        "max_overflow": 0,
+    }
 
 
 @contextmanager
@@ -55,17 +68,18 @@ def plain_errors() -> Iterator[None]:
         raise explain(error) from error
 
 
-def explain(error: DBAPIError) -> DialerError:
+def explain(error: DBAPIError | psycopg.Error) -> DialerError:
     """One sentence for an operator, with the fix."""
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    state = getattr(error.orig, "sqlstate", None) or ""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    reason = (str(cause or error).strip() or repr(cause)).splitlines()[0]
+    state = getattr(cause, "sqlstate", None) or ""
     if state == "53100":
         return DialerError(f"PostgreSQL has no space left on its disk ({reason}). Free some space and run this again.")
     if state.startswith("42P01"):
         return DatabaseAway("the database has no dialer tables. Run `dialer db upgrade` first.")
     if state.startswith("28"):
         return DatabaseAway(f"PostgreSQL refused the login ({reason}). Check `database` and its password file.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    if isinstance(cause, psycopg.OperationalError) or getattr(error, "connection_invalidated", False):
         return DatabaseAway(
             f"PostgreSQL does not answer ({reason}). Start it, or correct `database` in the settings file."
         )

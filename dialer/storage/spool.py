@@ -32,6 +32,11 @@ _ARCHIVE = "dialogues-"
 _WRITES = TypeAdapter(Writes)
 
 
+def encode(writes: Writes) -> bytes:
+    """Rows as one line of JSON: the spool, the archive and PostgreSQL (storage.dialogues) all get this."""
+    return _WRITES.dump_json(writes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """What a dialogue's file holds; without a context its worker died before the first word."""
@@ -72,7 +77,7 @@ class SpoolFile:
 
     def append(self, writes: Writes) -> None:
         """Writes rows; they survive this process, and after `sync` the machine."""
-        self._append(_WRITES.dump_json(writes))
+        self._append(encode(writes))
 
     def sync(self) -> None:
         """Returns when all that was appended is on the disk; may block for long."""
@@ -167,7 +172,7 @@ class Archive:
         path = self._directory / f"{_ARCHIVE}{today}-{os.getpid()}{_ENDING}"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _write_line(descriptor, _WRITES.dump_json(writes), os.fstat(descriptor).st_size)
+            _write_line(descriptor, encode(writes), os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
 

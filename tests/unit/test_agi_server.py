@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from agi import server as agi_server
 from agi import session as agi_session
@@ -60,7 +59,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         "trunks": [{"name": "a", "node": "n", "host": "127.0.0.1"}],
     })  # fmt: skip
     clock = SystemClock()
-    store = ResultStore(create_async_engine("postgresql+psycopg:///none"), here)
+    store = ResultStore(here)
     server = AgiServer(settings=here, records=Records(store=store, settings=here, clock=clock), clock=clock)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from dialer.calls.results import Writes
+from dialer.storage import dialogues
 from faults.ami_tap import JUNK, AmiTap, Dirt, Spoiler
 from faults.postgres_tap import Around, CommitCuts, PostgresTap
 from faults.proxy import Connection, Link, Mode, Proxy
@@ -92,8 +94,8 @@ async def test_what_is_swallowed_never_comes_and_the_link_is_lost():
 class CutNoted(Link):
     """A link without sockets."""
 
-    def __init__(self) -> None:
-        self.role = "engine"
+    def __init__(self, role: str = "engine") -> None:
+        self.role = role
         self.is_cut = False
 
     def cut(self) -> None:
@@ -107,20 +109,22 @@ def query(statement: bytes) -> bytes:
 ENCRYPT = struct.pack("!II", 8, 80877103)
 START = struct.pack("!II", 13, 196608) + b"user\0"
 INSERT, COMMIT = query(b"insert into attempt"), query(b"COMMIT")
+ROWS = Writes(events=[{"seq": 1}])
+BIND = b"\0\0\0\1" + dialogues.as_array([ROWS]).encode() + b"\0\0"
+BIND = b"B" + struct.pack("!I", len(BIND) + 4) + BIND
 
 
-@pytest.mark.parametrize(
-    ("around", "passed", "cut_before_answer"), [(Around.BEFORE, b"", True), (Around.AFTER, COMMIT, False)]
-)
-def test_a_link_is_cut_around_one_commit(around, passed, cut_before_answer):
-    link, cuts = CutNoted(), CommitCuts(asked={"engine": around})
+@pytest.mark.parametrize(("role", "commit"), [("engine", COMMIT), ("worker", BIND)])
+@pytest.mark.parametrize("around", Around)
+def test_a_link_is_cut_around_one_commit(around, role, commit):
+    link, cuts = CutNoted(role), CommitCuts(asked={role: around})
     tap = PostgresTap(link, cuts)
     for message in (ENCRYPT, START, INSERT):
         # In two pieces: a message may come in any number of them.
         assert tap.to_server(message[:3]) + tap.to_server(message[3:]) == message
     assert tap.to_client(b"fine") == b"fine"
-    assert tap.to_server(COMMIT) == passed
-    assert link.is_cut == cut_before_answer
+    assert tap.to_server(commit) == (b"" if around is Around.BEFORE else commit)
+    assert link.is_cut == (around is Around.BEFORE)
     if around is Around.AFTER:
         assert tap.to_client(b"COMMIT") == b""
     assert link.is_cut

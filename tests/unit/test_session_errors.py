@@ -19,7 +19,8 @@ from dialer.storage.session import explain
     ],
 )
 def test_one_sentence_with_the_fix(kind, error, expected, says):
-    explained = explain(kind("select 1", {}, error))
-    assert type(explained) is expected
-    assert says in str(explained)
-    assert "\n" not in str(explained)
+    for raised in (kind("select 1", {}, error), error):
+        explained = explain(raised)
+        assert type(explained) is expected
+        assert says in str(explained)
+        assert "\n" not in str(explained)
