@@ -222,3 +222,14 @@ def test_weights_that_tremble_do_not_keep_the_rate_down():
         site.run({"a": 1.0 + 0.2 * (second % 3), "b": 1.0 + 0.3 * (second % 2)}, 1)
         if second > 40:
             assert sum(row.share for row in site.rows.values()) >= 0.8 * 50
+
+
+def test_giving_up_twice_keeps_the_first_height():
+    site = Site(50)
+    site.run({"a": 1}, 5)
+    site.run({"a": 1, "b": 1}, 2)
+    site.total = 20
+    site.run({"a": 1, "b": 1}, 1)
+    site.total = 50
+    site.run({"a": 1, "b": 1}, 10)
+    assert site.shares() == {"a": 25, "b": 0}
