@@ -6,6 +6,8 @@ import heapq
 import inspect
 import json
 import random
+import re
+import shlex
 from collections.abc import Callable
 from fractions import Fraction
 from math import factorial
@@ -200,6 +202,26 @@ def test_the_figures_of_the_code_are_the_codes():
     assert sizing.ENGINE_CONNECTIONS == sizing.WORKER_CONNECTIONS + 1
 
 
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "capacity.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"),
+    [
+        ("short keypad calls a second and core", f"{sizing.CORE_CALLS_PER_S:g}"),
+        ("calls at once and core", f"{sizing.CORE_CALLS}"),
+        ("CPU of the workers an answered call", f"{1000 * sizing.WORKER_CPU_S:g} ms"),
+        ("descriptors of a worker a dialogue", f"{sizing.DIALOGUE_DESCRIPTORS}"),
+        ("database a call of one question", f"{sizing.DATABASE_BYTES / 1000:g} KB"),
+        ("WAL a call", f"{sizing.WAL_BYTES / 1000:g} KB"),
+        ("journal and the node's record (CEL) a call", f"{sizing.HOST_BYTES / 1000:g} KB"),
+    ],
+)
+def test_the_page_says_the_figures_of_the_code(figure, value):
+    assert re.search(rf"(?m)^\| {re.escape(figure)}[^|]*\| {re.escape(value)} \|", PAGE)
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 FILE = """
@@ -245,6 +267,13 @@ def test_programs_read_the_same(run):
     assert data["demand"]["erlangs"] == pytest.approx(631.9, abs=0.1)
     assert (data["present"]["enough"], data["present"]["binding"][0]["value"]) == (False, 100)
     assert json.loads(run(*ASKED, "--json").output)["present"] is None
+
+
+def test_the_page_shows_what_the_command_says(run):
+    examples = re.findall(r"```text\n\$ dialer capacity (.+)\n([^`]+)```", PAGE)
+    assert len(examples) == 2
+    for words, said in examples:
+        assert run(*shlex.split(words)).output.startswith(said + "\nNo settings")
 
 
 @pytest.mark.parametrize(("written", "same"), [("40%", "0.4"), ("100%", "1"), ("0.5 %", "0.005")])
