@@ -63,6 +63,7 @@ class Trunk:
         (".t.t.t.x", OPEN, "timeout: 4 of 8 calls in 10 s"),
         # only what came within ten seconds
         (".x.x91.x.x", CLOSED, ""),
+        ("x.x.x.x.99.......x", CLOSED, ""),
         (".x.x9.x.x", OPEN, "503: 4 of 8 calls in 10 s"),
         # in a row, however slowly
         ("xxxx", CLOSED, ""),
