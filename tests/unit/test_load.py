@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dialer.campaign.load import load_campaign
+from dialer.campaign.load import check_against, load_campaign
 from dialer.campaign.model import Campaign
 from dialer.errors import InvalidInput
+from dialer.settings import Settings
 
 GOOD = dedent(
     """\
@@ -97,6 +98,37 @@ WRONG_LINES = [
     ('"+48221234567"', "+48221234567", 4, "capacity.caller_id", "wrong-type"),
     ('"+48221234567"', '"22 123"', 4, "capacity.caller_id", "wrong-form"),
     ('"+48221234567"', '"+4800000000"', 4, "capacity.caller_id", "invalid-number"),
+    ("trunks: [carrier-a]", "trunks: carrier-a", 4, "capacity.trunks", "wrong-type"),
+    ("trunks: [carrier-a]", "trunks: []", 4, "capacity.trunks", "empty"),
+    ("trunks: [carrier-a]", "trunks: [5]", 4, "capacity.trunks[0]", "wrong-type"),
+    ("trunks: [carrier-a]", 'trunks: [""]', 4, "capacity.trunks[0].name", "empty"),
+    ("trunks: [carrier-a]", "trunks: [{weight: 2}]", 4, "capacity.trunks[0].name", "missing-key"),
+    ("trunks: [carrier-a]", "trunks: [{name: a, wait: 2}]", 4, "capacity.trunks[0].wait", "unknown-key"),
+    ("trunks: [carrier-a]", "trunks: [a, {name: b, weight: 0}]", 4, "capacity.trunks[1].weight", "out-of-range"),
+    ("trunks: [carrier-a]", "trunks: [{name: b, priority: 10}]", 4, "capacity.trunks[0].priority", "out-of-range"),
+    ("trunks: [carrier-a]", "trunks: [{name: b, caller_id: 5}]", 4, "capacity.trunks[0].caller_id", "wrong-type"),
+    ("trunks: [carrier-a]", 'trunks: [{name: b, caller_id: "+4800000000"}]',
+     4, "capacity.trunks[0].caller_id", "invalid-number"),
+    ('"+48221234567"', "{}", 4, "capacity.caller_id.by_region", "missing-key"),
+    ('"+48221234567"', "{pol: 5}", 4, "capacity.caller_id.pol", "unknown-key"),
+    ('"+48221234567"', "{pool: []}", 4, "capacity.caller_id.pool", "empty"),
+    ('"+48221234567"', '{pool: ["+48221234567", "22 123"]}', 4, "capacity.caller_id.pool[1]", "wrong-form"),
+    ('"+48221234567"', '{pool: ["+48221234567", "+48221234567"]}',
+     4, "capacity.caller_id.pool[1]", "named-twice"),
+    ('"+48221234567"', '{pool: ["+48221234567"], otherwise: "+48221234567"}',
+     4, "capacity.caller_id.otherwise", "unknown-key"),
+    ('"+48221234567"', '{by_region: {"+48": "+48221234567"}}', 4, "capacity.caller_id.otherwise", "missing-key"),
+    ('"+48221234567"', '{by_region: {}, otherwise: "+48221234567"}', 4, "capacity.caller_id.by_region", "empty"),
+    ('"+48221234567"', '{by_region: {"48": "+48221234567"}, otherwise: "+48221234567"}',
+     4, "capacity.caller_id.by_region.48", "wrong-form"),
+    ('"+48221234567"', '{by_region: {"+48": "+4800000000"}, otherwise: "+48221234567"}',
+     4, "capacity.caller_id.by_region.+48", "invalid-number"),
+    ("ring: 20s", "ramp_up: fast", 4, "capacity.ramp_up", "wrong-form"),
+    ("ring: 20s", "ramp_up: 2h", 4, "capacity.ramp_up", "out-of-range"),
+    ("ring: 20s", "priority: 0", 4, "capacity.priority", "out-of-range"),
+    ("ring: 20s", "share: 101", 4, "capacity.share", "out-of-range"),
+    ("ring: 20s", "max_silent: 3", 4, "capacity.max_silent", "wrong-form"),
+    ("ring: 20s", "max_silent: 101%", 4, "capacity.max_silent", "wrong-form"),
     ("ring: 20s", "ring: 20", 4, "capacity.ring", "wrong-form"),
     ("ring: 20s", "ring: 3d", 4, "capacity.ring", "out-of-range"),
     ("busy: {after: 5m, times: 3}", "busy: maybe", 5, "retry.busy", "wrong-value"),
@@ -127,6 +159,80 @@ def test_a_wrong_line_is_located_and_named(folder, there, instead, line, key, co
     assert there in GOOD
     found = problems(folder, GOOD.replace(there, instead, 1))
     assert (line, key, code) in found
+
+
+def test_a_wrong_trunk_is_told_once(folder):
+    assert problems(folder, GOOD.replace("[carrier-a]", "[{name: a, weight: 0}]")) == [
+        (4, "capacity.trunks[0].weight", "out-of-range")
+    ]
+
+
+def test_what_a_short_form_leaves_out_is_filled_in(folder):
+    short = load(folder, GOOD).campaign.capacity
+    assert [(use.name, use.weight, use.priority, use.caller_id) for use in short.trunks] == [("carrier-a", 1, 1, None)]
+    assert (short.ramp_up, short.priority, short.share, short.max_silent) == (0, 5, 1, 0.05)
+    long = "trunks: [carrier-b, {name: carrier-a, weight: 3, priority: 2, caller_id: {pool: ["
+    long = GOOD.replace("trunks: [carrier-a]", f'{long}"+48225550100"]}}}}], ramp_up: 5m, max_silent: 2.5%')
+    loaded = load(folder, long)
+    other = loaded.campaign.capacity
+    assert [(use.name, use.weight, use.priority) for use in other.trunks] == [("carrier-b", 1, 1), ("carrier-a", 3, 2)]
+    assert (other.ramp_up, other.max_silent) == (300, 0.025)
+    assert Campaign.model_validate(json.loads(json.dumps(loaded.document))) == loaded.campaign
+
+
+def test_a_document_of_the_first_release_is_still_a_campaign(folder):
+    document = load(folder, GOOD).document
+    document["capacity"] = {
+        "max_concurrent": 10, "calls_per_second": 5, "trunks": ["carrier-a"], "caller_id": "+48221234567",
+    }  # fmt: skip
+    assert Campaign.model_validate(document).capacity.trunks[0].name == "carrier-a"
+
+
+MACHINE = Settings.model_validate(
+    {
+        "database": "postgresql:///dialer",
+        "mac_key_file": "key",
+        "caller_ids": ["+48221234000-+48221234999", "+48225550100"],
+        "nodes": [{"name": "n", "ami": {"secret_file": "ami"}, "longest_call_s": 240}],
+        "trunks": [
+            {"name": "carrier-a", "node": "n", "host": "127.0.0.1"},
+            {"name": "carrier-b", "node": "n", "host": "127.0.0.1", "caller_ids": ["+48225550100"]},
+        ],
+    }
+)
+NUMBER, OTHER = '"+48221234567"', '"+48225550100"'
+AGAINST = [
+    # what is written instead of      what stands there                          key, code
+    ("trunks: [carrier-a]",           "trunks: [carrier-a]",                     []),
+    ("trunks: [carrier-a]",           "trunks: [carier-a]",                      [("trunks[0]", "unknown-trunk")]),
+    ("trunks: [carrier-a]",           "trunks: [carrier-a, {name: b}]",          [("trunks[1]", "unknown-trunk")]),
+    ("ring: 20s",                     "longest_call: 5m",          [("longest_call", "longer-than-the-node-allows")]),
+    (NUMBER,                          '"+48226210001"',                          [("caller_id", "not-owned")]),
+    (NUMBER,                          f'{{pool: [{NUMBER}, "+48226210001"]}}',   [("caller_id.pool[1]", "not-owned")]),
+    (NUMBER,                          f'{{by_region: {{"+48": "+48226210001"}}, otherwise: {NUMBER}}}',
+                                                                       [("caller_id.by_region.+48", "not-owned")]),
+    (NUMBER,                          f'{{by_region: {{"+48": {NUMBER}}}, otherwise: "+48226210001"}}',
+                                                                       [("caller_id.otherwise", "not-owned")]),
+    # carrier-b may show one number alone
+    ("trunks: [carrier-a]",           "trunks: [carrier-b]",                     [("caller_id", "not-owned")]),
+    ("trunks: [carrier-a]",           f"trunks: [{{name: carrier-b, caller_id: {OTHER}}}]", []),
+    ("trunks: [carrier-a]",           f"trunks: [carrier-a, {{name: carrier-b, caller_id: {NUMBER}}}]",
+                                                                       [("trunks[1].caller_id", "not-owned")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("there", "instead", "found"), AGAINST)
+def test_a_campaign_must_fit_the_machine(folder, there, instead, found):
+    loaded = load(folder, GOOD.replace(there, instead, 1))
+    told = check_against(loaded, MACHINE)
+    assert [(problem.key, problem.code) for problem in told] == [(f"capacity.{key}", code) for key, code in found]
+    assert all(problem.line == 4 and problem.fix for problem in told)
+
+
+def test_who_owns_no_numbers_shows_none(folder):
+    (problem,) = check_against(load(folder, GOOD), MACHINE.model_copy(update={"caller_ids": ()}))
+    assert (problem.code, problem.key) == ("not-owned", "capacity.caller_id")
+    assert 'caller_ids: ["+48221234567"]' in problem.fix
 
 
 def test_messages_speak_plainly(folder):

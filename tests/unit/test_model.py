@@ -9,11 +9,12 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from dialer.campaign.capacity import ByRegion, Capacity, Pool, TrunkUse
 from dialer.campaign.load import load_campaign
-from dialer.campaign.model import Calling, Campaign, Capacity, Contacts, RetryPolicy, Step, contradictions
+from dialer.campaign.model import Calling, Campaign, Contacts, RetryPolicy, Step, contradictions
 from dialer.campaign.schema import schema, schema_text
 from dialer.campaign.values import duration_text, parse_days, parse_duration, parse_slots
-from dialer.settings import AgiSettings, AmiSettings, NodeSettings, Settings, TrunkSettings
+from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE, DOCS = ROOT / "examples" / "health-check", ROOT / "docs"
@@ -37,11 +38,15 @@ def test_the_example_names_its_schema_and_obeys_it(document):
     jsonschema.validate(document, schema())
 
 
+CAMPAIGN_PARTS = (Campaign, Contacts, Calling, Capacity, TrunkUse, Pool, ByRegion, RetryPolicy, Step)
+SETTINGS_PARTS = (Settings, LimitSettings, AmiSettings, NodeSettings, TrunkSettings, AgiSettings)
+
+
 @pytest.mark.parametrize(
     ("model", "page"),
     [
-        *((part, "campaign-file.md") for part in (Campaign, Contacts, Calling, Capacity, RetryPolicy, Step)),
-        *((part, "settings.md") for part in (Settings, AmiSettings, NodeSettings, TrunkSettings, AgiSettings)),
+        *((part, "campaign-file.md") for part in CAMPAIGN_PARTS),
+        *((part, "settings.md") for part in SETTINGS_PARTS),
     ],
 )
 def test_every_key_is_explained(model, page):
@@ -57,6 +62,7 @@ def test_the_settings_of_the_page_are_settings():
 
 
 FEVER = {"ask": {"en": "?", "pl": "?"}, "keys": {"1": "yes", "2": "no"}, "next": "people"}
+A, B = "+48221234567", "+48225550100"
 BOTH = [
     # place                              value                                         allowed
     (("title",),                         5,                                            False),
@@ -66,6 +72,21 @@ BOTH = [
     (("capacity", "calls_per_second"),   0.5,                                          True),
     (("capacity", "calls_per_second"),   0,                                            False),
     (("capacity", "trunks"),             [],                                           False),
+    (("capacity", "trunks"),             ["a", {"name": "b", "weight": 3}],            True),
+    (("capacity", "trunks"),             [""],                                         False),
+    (("capacity", "trunks"),             [{"name": "b", "priority": 0}],               False),
+    (("capacity", "trunks"),             [{"weight": 3}],                              False),
+    (("capacity", "trunks"),             [{"name": "b", "caller_id": {"pool": [A]}}],  True),
+    (("capacity", "caller_id"),          {"pool": [A, B]},                             True),
+    (("capacity", "caller_id"),          {"pool": []},                                 False),
+    (("capacity", "caller_id"),          {"by_region": {"+48": A}, "otherwise": B},    True),
+    (("capacity", "caller_id"),          {"by_region": {"48": A}, "otherwise": B},     False),
+    (("capacity", "caller_id"),          {"by_region": {"+48": A}},                    False),
+    (("capacity", "ramp_up"),            "5m",                                         True),
+    (("capacity", "max_silent"),         "2.5%",                                       True),
+    (("capacity", "max_silent"),         "101%",                                       False),
+    (("capacity", "max_silent"),         0.05,                                         False),
+    (("capacity", "share"),              0,                                            False),
     (("calling", "window"),              "sometimes",                                  False),
     (("calling", "window"),              {"mon-fri": "09:00-17:00"},                   True),
     (("retry", "busy"),                  "stop",                                       True),
@@ -149,7 +170,8 @@ def test_what_is_no_duration(value):
 
 
 def test_durations_are_written_in_the_largest_exact_unit():
-    assert [duration_text(seconds) for seconds in (1, 60, 90, 3600, 86400, 90000)] == [
+    assert [duration_text(seconds) for seconds in (0, 1, 60, 90, 3600, 86400, 90000)] == [
+        "0s",
         "1s",
         "1m",
         "90s",
