@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from agi import server
 from cli import root
-from dialer.pacing import erlang, sizing
+from dialer.campaign.capacity import Capacity
+from dialer.pacing import breaker, decide, erlang, ramp, shares, sizing
 from dialer.pacing.sizing import Demand
-from dialer.settings import Settings
+from dialer.settings import NodeSettings, Settings
 from dialer.storage import attempts, session
 
 MISSION = Demand(calls_per_hour=50_000, answered_s=45, answer_rate=1, ring_s=0, most_waiting=0.001)
@@ -220,6 +221,16 @@ PAGE = (ROOT / "docs" / "capacity.md").read_text(encoding="utf-8")
 )
 def test_the_page_says_the_figures_of_the_code(figure, value):
     assert re.search(rf"(?m)^\| {re.escape(figure)}[^|]*\| {re.escape(value)} \|", PAGE)
+
+
+def test_the_page_explains_limits_as_they_are():
+    assert (breaker.FEWEST_OUTCOMES, breaker.FAULT_SHARE, breaker.COUNTED_S, breaker.FAULTS_IN_A_ROW) == (8, 0.5, 10, 5)
+    assert (breaker.FIRST_OPEN_S, breaker.LONGEST_OPEN_S, breaker.PROBES_OK) == (10, 300, 3)
+    assert (ramp.FIRST_SHARE, int(shares.HOLD_S), decide.MOST_WAITING) == (0.1, 12, 100)
+    defaults = {name: field.default for name, field in NodeSettings.model_fields.items()}
+    assert (defaults["max_concurrent"], defaults["calls_per_second"]) == (2500, 50)
+    assert (defaults["rtp_start"], defaults["rtp_end"]) == (10_000, 29_999)
+    assert Capacity.model_fields["max_silent"].default == 0.05
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
