@@ -23,26 +23,30 @@ def engine_command(siblings: Siblings) -> click.Command:
     """The command, with its siblings wired in."""
 
     @click.command()
-    @click.option("--node", "node_name", help="The node to dial through, when the settings hold several.")
+    @click.option("--node", "names", multiple=True, help="A node to dial through; again for more. Default: all.")
     @click.option("--settings", "settings_path", type=click.Path(path_type=Path), help="The machine's settings file.")
     @click.option("--json", "as_json", is_flag=True, help="Progress on stderr as JSON.")
-    def engine(node_name: str | None, settings_path: Path | None, as_json: bool) -> None:
-        """Dial for every campaign that is wanted on a node, until told to stop; `dialer run` hands its campaigns over.
+    def engine(names: tuple[str, ...], settings_path: Path | None, as_json: bool) -> None:
+        """Dial for every campaign that is wanted on the nodes, until told to stop; `dialer run` hands its own over.
 
-        A second one waits and takes over when the first dies. TERM or Ctrl-C drains and leaves the campaigns for the
+        Engines on several nodes share a campaign: none of its limits is passed by all of them together. Another one for
+        the same node waits, and takes over when the first dies. TERM or Ctrl-C drains and leaves the campaigns for the
         next engine; again leaves at once.
 
-        Example: dialer engine
+        \b
+        Examples:
+          dialer engine
+          dialer engine --node node-1
         """
         settings_file = settings_module.find_file(settings_path)
         settings = settings_module.load(settings_file)
-        node = _node(settings, node_name)
+        nodes = _nodes(settings, names)
         log.to_file(settings.state_dir / "logs" / "dialer.log")
         view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
         database = sync_engine(settings)
         try:
-            made = machine(siblings, settings, settings_file, node, database)
-            asyncio.run(serve(made, view, lambda: check_database(database, settings)))
+            made = machine(siblings, settings, settings_file, database)
+            asyncio.run(serve(made, nodes, view, lambda: check_database(database, settings)))
         except Left:
             sys.exit(STOPPED)
         finally:
@@ -52,11 +56,9 @@ def engine_command(siblings: Siblings) -> click.Command:
     return engine
 
 
-def _node(settings: Settings, name: str | None) -> NodeSettings:
-    if name is None and len(settings.nodes) == 1:
-        return settings.nodes[0]
-    found = next((node for node in settings.nodes if node.name == name), None)
-    if found is None:
-        known = ", ".join(node.name for node in settings.nodes)
-        raise InvalidInput(f"name the node to dial through with --node; the settings hold: {known}.")
-    return found
+def _nodes(settings: Settings, names: tuple[str, ...]) -> list[NodeSettings]:
+    known = {node.name: node for node in settings.nodes}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidInput(f"the settings know no node {unknown[0]!r}; they hold: {', '.join(known)}.")
+    return [known[name] for name in dict.fromkeys(names or known)]

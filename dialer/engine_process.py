@@ -17,6 +17,7 @@ from dialer.ami.console import Console
 from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
+from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Parts
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
 from dialer.engine.witness import ReadCel
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 ROOM_BYTES = 8 << 20
 """Below so much free space a disk is full: what is under way still needs some."""
+
+
+NO_OVERLOAD_CONTROL = "DIALER_NO_OVERLOAD_CONTROL"
+"""Set by the benchmark that shows what happens without it."""
 
 
 class Staff(Protocol):
@@ -49,7 +54,6 @@ class Machine:
     """What an engine needs of this machine beside the database and the node."""
 
     settings: Settings
-    node: NodeSettings
     workers: Callable[[], AbstractContextManager[Staff]]
     workers_answer: Callable[[], Awaitable[bool]]
     refresh_calendar: Callable[[int], Awaitable[None]]
@@ -63,11 +67,24 @@ def may_call_through(trunk: TrunkSettings | None) -> bool:
     return trunk is not None and trunk.on_loopback
 
 
+def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
+    """What an engine may use of a node."""
+    usable = [trunk for trunk in settings.trunks if may_call_through(trunk)]
+    return NodePlan(
+        node=node,
+        trunks=tuple(trunk for trunk in usable if trunk.node == node.name),
+        prefixes={trunk.name: trunk.prefixes for trunk in usable},
+        site_max_concurrent=settings.limits.max_concurrent,
+        overload_control=not os.environ.get(NO_OVERLOAD_CONTROL),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineProcess:
     """One engine's wires; `opened` closes them again."""
 
     machine: Machine
+    node: NodeSettings
     store: PostgresStore
     link: AmiLink
     journal: Journal
@@ -75,9 +92,9 @@ class EngineProcess:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, machine: Machine) -> AsyncIterator[EngineProcess]:
-        """The wires; nothing is connected yet."""
-        settings, node, clock = machine.settings, machine.node, DatabaseClock()
+    async def opened(cls, machine: Machine, node: NodeSettings) -> AsyncIterator[EngineProcess]:
+        """The wires to a node; nothing is connected yet."""
+        settings, clock = machine.settings, DatabaseClock()
         store = PostgresStore(
             async_engine(settings), node.name, settings.spool_dir, settings.journal_dir, clock,
             # Whatever the others wait for, the lease must not wait with them.
@@ -99,7 +116,7 @@ class EngineProcess:
         link = AmiLink(node.ami.host, node.ami.port, names.AMI_USER, secret, clock.now, kick if node.console else None)
         journal = Journal(settings.journal_dir, node.name, clock.now)
         try:
-            yield cls(machine=machine, store=store, link=link, journal=journal, clock=clock)
+            yield cls(machine=machine, node=node, store=store, link=link, journal=journal, clock=clock)
         finally:
             # The session first: whoever takes the lease logs in at once.
             link.close()
@@ -146,37 +163,18 @@ class EngineProcess:
         machine, clock = self.machine, self.clock
         telephony = AmiTelephony(self.link, machine.settings.mac_key(), clock.now)
         parts = Parts(store=self.store, telephony=telephony, journal=self.journal, clock=clock)
-        trunks = {trunk.name for trunk in machine.settings.trunks if trunk.node == machine.node.name}
-        safe = {name for name in trunks if may_call_through(machine.settings.trunk(name))}
         return Supervisor(
             parts,
-            safe,
+            node_plan(machine.settings, self.node),
             machine.workers_answer,
             machine.refresh_calendar,
             self._full_disk,
-            _cel_reader(machine.node),
+            _cel_reader(self.node),
             staff.fill_up,
         )
 
-    @asynccontextmanager
-    async def staffed(self) -> AsyncIterator[Supervisor]:
-        """The engine with its workers; they stay when it leaves calls behind."""
-        hired = self.machine.workers()
-        staff = await asyncio.to_thread(hired.__enter__)
-        supervisor = self.supervisor(staff)
-        try:
-            yield supervisor
-        except Fenced:
-            staff.stay()
-            raise
-        finally:
-            if supervisor.leaves_calls:
-                # Whoever answers now must not meet silence.
-                staff.stay()
-            await asyncio.to_thread(hired.__exit__, None, None, None)
-
     def _full_disk(self) -> str:
-        settings, cel_file = self.machine.settings, self.machine.node.cel_file
+        settings, cel_file = self.machine.settings, self.node.cel_file
         for directory in (settings.journal_dir, settings.spool_dir, *([cel_file.parent] if cel_file else ())):
             if problem := _no_room(directory):
                 return problem

@@ -85,7 +85,9 @@ def require_format(text: str) -> None:
 
 def written(number_format: str, number: str) -> str:
     """An E.164 number in a format: {e164} `+48501…`, {digits} `48501…` or {national} `501…`, and what stands beside."""
-    return _filled(number_format, e164=number, national=national(number))
+    if number_format == "{e164}":
+        return number
+    return _filled(number_format, e164=number, national=national(number) if "{national}" in number_format else "")
 
 
 def _filled(number_format: str, *, e164: str, national: str) -> str:

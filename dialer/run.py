@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import RunningCampaign, Wanted
-from dialer.engine.progress import Progress, from_data
-from dialer.engine.supervisor import Supervisor
+from dialer.engine.progress import Progress, from_data, merged
 from dialer.engine_process import EngineProcess, Machine, may_call_through
-from dialer.errors import DatabaseAway, DialerError, RefusedBySafety
+from dialer.errors import DialerError, RefusedBySafety
+from dialer.fleet import Fleet
 from dialer.monitoring.terminal import View
-from dialer.settings import Settings, TrunkSettings
+from dialer.settings import NodeSettings, Settings
 from dialer.storage.runs import StoredRun
 
 log = logging.getLogger(__name__)
@@ -60,21 +60,25 @@ class Desk(Protocol):
         ...
 
 
-def check_trunk(settings: Settings, campaign: Campaign) -> TrunkSettings:
-    """The campaign's first trunk. Raises RefusedBySafety when one of its trunks leaves this machine."""
-    trunks = [settings.trunk(use.name) for use in campaign.capacity.trunks]
-    known = [trunk for trunk in trunks if trunk is not None]
-    assert len(known) == len(trunks), "load.check_against has found it"
-    for trunk in known:
+def nodes_of(settings: Settings, campaign: Campaign) -> dict[str, int]:
+    """The nodes of a campaign's trunks, each with the trunks' weights in sum. Raises RefusedBySafety for a trunk that
+    leaves this machine."""
+    found: dict[str, int] = {}
+    for use in campaign.capacity.trunks:
+        trunk = settings.trunk(use.name)
+        assert trunk is not None, "load.check_against has found it"
         if not may_call_through(trunk):
             raise RefusedBySafety(
                 f"trunk {trunk.name!r} leads to {trunk.host}, outside this machine. This release calls only through "
                 "trunks on a loopback address such as 127.0.0.1, because it does not check do-not-call lists yet."
             )
-    return known[0]
+        found[trunk.node] = found.get(trunk.node, 0) + use.weight
+    return found
 
 
-async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progress, bool]:
+async def run_campaign(
+    machine: Machine, nodes: Sequence[NodeSettings], view: View, desk: Desk
+) -> tuple[Progress, bool]:  # fmt: skip
     """Runs a campaign to its end, or until it is drained; the last progress and whether it was drained.
 
     The first Ctrl-C or TERM drains it: no new calls, live ones end as they would. The second raises Left: live calls go
@@ -82,19 +86,20 @@ async def run_campaign(machine: Machine, view: View, desk: Desk) -> tuple[Progre
     """
     view = _Patient(view)
     campaign: RunningCampaign | None = None
-    async with EngineProcess.opened(machine) as engine:
+    async with Fleet.opened(machine, nodes, view.note) as fleet:
         while True:
-            if await engine.store.hold_node():
-                async with engine.kept():
-                    # What is not there at the start is a mistake; what goes away later is waited for.
-                    await engine.connect(patient=campaign is not None)
+            ours = await fleet.take()
+            if ours:
+                # What is not there at the start is a mistake; what goes away later is waited for.
+                async with fleet.ready(ours, patient=campaign is not None):
                     await asyncio.to_thread(desk.check)
                     # After another engine's death what was wanted still is: to run, to stay paused, to end.
-                    campaign = campaign or await _ordered(desk, elsewhere=False)
-                return await _dial(engine, campaign, view, desk)
+                    campaign = campaign or await _ordered(desk, elsewhere=fleet.has_others(ours))
+                return await _dial(fleet, ours, campaign, view, desk)
             if campaign is None:
                 campaign = await _ordered(desk, elsewhere=True)
-                view.note(f"Another engine dials through {machine.node.name!r}; {campaign.name} runs on that one.")
+                names = " and ".join(repr(node.name) for node in nodes)
+                view.note(f"Another engine dials through {names}; {campaign.name} runs on that one.")
             watched = await _watch_elsewhere(desk, view)
             if watched is not None:
                 return watched
@@ -108,70 +113,64 @@ async def _ordered(desk: Desk, *, elsewhere: bool) -> RunningCampaign:
     return campaign
 
 
-async def serve(machine: Machine, view: View, check: Callable[[], None]) -> None:
-    """Runs every campaign that is wanted on the node, now or later, until told to stop; waits for its turn first.
+async def serve(machine: Machine, nodes: Sequence[NodeSettings], view: View, check: Callable[[], None]) -> None:
+    """Runs every campaign that is wanted on the nodes, now or later, until told to stop; waits for their turn first.
 
     The first TERM or Ctrl-C drains and leaves the orders standing for the next engine; the second raises Left.
     """
     view = _Patient(view)
-    async with EngineProcess.opened(machine) as engine:
-        waited = await _until_ours(engine, view)
-        async with engine.kept():
-            await engine.connect(patient=waited)
+    async with Fleet.opened(machine, nodes, view.note) as fleet:
+        waited = not await fleet.take()
+        ours = await fleet.first()
+        async with fleet.ready(ours, patient=waited):
             await asyncio.to_thread(check)
-        async with engine.staffed() as supervisor:
-            work = asyncio.create_task(supervisor.run(None))
-            _listen_to_signals(view, supervisor.drain, lambda: _leave(view, work))
-            await _show(work, lambda: [supervisor.progress(one) for one in supervisor.campaigns], view)
+        work = asyncio.create_task(fleet.run(ours, None, check))
+        _listen_to_signals(view, fleet.drain, lambda: _leave(view, work))
+        await _show(work, lambda: [fleet.progress(one) for one in fleet.campaigns], view)
 
 
-async def _until_ours(engine: EngineProcess, view: View) -> bool:
-    """Returns when the node is ours; whether that took a while. A database that goes away meanwhile is waited for."""
-    said = ""
-    while True:
-        try:
-            if await engine.store.hold_node():
-                return bool(said)
-            why = f"Another engine dials through {engine.machine.node.name!r}; waiting for its end."
-        except DatabaseAway as error:
-            if not said:
-                raise
-            why = str(error)
-        if why != said:
-            view.note(why)
-        said = why
-        await asyncio.sleep(WATCH_EVERY_S)
+async def _dial(
+    fleet: Fleet, ours: Sequence[EngineProcess], campaign: RunningCampaign, view: View, desk: Desk
+) -> tuple[Progress, bool]:
+    """Is the engine of the nodes that are ours until nothing is left to do."""
+    telling: list[asyncio.Task[None]] = []
 
+    def drain() -> None:
+        if fleet.has_ended(campaign.id):
+            fleet.drain()
+        else:
+            fleet.drain_campaign(campaign.id)
+            # Whoever takes over when this process dies must not begin again.
+            telling.append(asyncio.create_task(_told(desk, view)))
 
-async def _dial(engine: EngineProcess, campaign: RunningCampaign, view: View, desk: Desk) -> tuple[Progress, bool]:
-    """Is the node's engine until nothing is left to do."""
-    async with engine.staffed() as supervisor:
-        telling: list[asyncio.Task[None]] = []
-
-        def drain() -> None:
-            if supervisor.has_ended(campaign.id):
-                supervisor.drain()
-            else:
-                supervisor.drain_campaign(campaign.id)
-                # Whoever takes over when this process dies must not begin again.
-                telling.append(asyncio.create_task(_told(desk, view)))
-
-        work = asyncio.create_task(supervisor.run([campaign.id]))
-        said: list[str] = []
-        _listen_to_signals(view, drain, lambda: _leave(view, work))
-        try:
-            await _show(work, lambda: _own_or_others(supervisor, campaign, view, said), view)
-        except Left:
-            with suppress(DialerError, TimeoutError):
-                async with asyncio.timeout(LEAVE_S):
-                    await engine.store.finish(campaign.id, campaign.tenant_id, "left", "its operator left")
-            raise
-        finally:
-            for task in telling:
-                task.cancel()
-            await asyncio.gather(*telling, return_exceptions=True)
-    progress = supervisor.progress(campaign.id) or await _last_of(desk)
+    work = asyncio.create_task(fleet.run(ours, [campaign.id], desk.check))
+    elsewhere: list[Progress] = []
+    looking = asyncio.create_task(_look_elsewhere(desk, elsewhere)) if fleet.has_others(ours) else None
+    said: list[str] = []
+    _listen_to_signals(view, drain, lambda: _leave(view, work))
+    try:
+        await _show(work, lambda: _own_or_others(fleet, campaign, view, said, elsewhere), view)
+    except Left:
+        with suppress(DialerError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await ours[0].store.finish(campaign.id, campaign.tenant_id, "left", "its operator left")
+        raise
+    finally:
+        running = [*telling, *([looking] if looking is not None else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    progress = await _last_of(desk) if looking is not None else fleet.progress(campaign.id) or await _last_of(desk)
     return progress, progress.drained
+
+
+async def _look_elsewhere(desk: Desk, found: list[Progress]) -> None:
+    """Keeps up with what other processes' engines say of the campaign."""
+    while True:
+        with suppress(DialerError):
+            run = await asyncio.to_thread(desk.find)
+            found[:] = [] if run is None else [from_data(one) for one in run.progress]
+        await asyncio.sleep(WATCH_EVERY_S)
 
 
 def _leave(view: View, work: asyncio.Task[None]) -> None:
@@ -196,22 +195,23 @@ async def _told(desk: Desk, view: View) -> None:
 async def _last_of(desk: Desk) -> Progress:
     """Of a campaign that had ended just when its engine died."""
     run = await asyncio.to_thread(desk.find)
-    if run is None or run.progress is None:
+    if run is None or not run.progress:
         why = f": {run.wanted_why}" if run is not None and run.wanted_why else ""
         raise DialerError(f"the campaign ended before anybody could look at it{why}. `dialer status NAME` says more.")
-    return from_data(run.progress)
+    return merged([from_data(one) for one in run.progress])
 
 
 def _own_or_others(
-    supervisor: Supervisor, campaign: RunningCampaign, view: View, said: list[str]
+    fleet: Fleet, campaign: RunningCampaign, view: View, said: list[str], elsewhere: Sequence[Progress]
 ) -> list[Progress | None]:
-    others = [one for one in supervisor.campaigns if one != campaign.id]
-    if not supervisor.has_ended(campaign.id) or not others:
-        return [supervisor.progress(campaign.id)]
+    others = [one for one in fleet.campaigns if one != campaign.id]
+    if not fleet.has_ended(campaign.id) or not others:
+        # Those who write from other processes write our part, too.
+        return [merged(elsewhere) if elsewhere else fleet.progress(campaign.id)]
     if not said:
-        said.append(", ".join(supervisor.campaigns.values()))
+        said.append(", ".join(fleet.campaigns.values()))
         view.note(f"{campaign.name} is done. This engine goes on for {said[0]}; Ctrl-C drains it.")
-    return [supervisor.progress(one) for one in others]
+    return [fleet.progress(one) for one in others]
 
 
 async def _show(work: asyncio.Task[None], progress: Callable[[], list[Progress | None]], view: View) -> None:
@@ -268,8 +268,8 @@ async def _watch(desk: Desk, view: View) -> Progress | None:
         if run is not None:
             if run.wanted is Wanted.IDLE:
                 return await _last_of(desk)
-            if run.progress is not None:
-                view.update(from_data(run.progress))
+            if run.progress:
+                view.update(merged([from_data(one) for one in run.progress]))
             if not run.engine_live:
                 return None
         await asyncio.sleep(WATCH_EVERY_S)

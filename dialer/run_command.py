@@ -29,7 +29,7 @@ from dialer.engine_process import Machine, Staff
 from dialer.errors import InvalidInput, RefusedBySafety, RestoredDatabase
 from dialer.monitoring import terminal
 from dialer.pacing.routes import Route, carries
-from dialer.run import Left, check_trunk, run_campaign
+from dialer.run import Left, nodes_of, run_campaign
 from dialer.settings import NodeSettings, Settings, TrunkSettings
 from dialer.storage import campaigns, event_log, migrate, restore, runs
 from dialer.storage.prepare import prepare, read_people
@@ -89,7 +89,7 @@ def run_command(siblings: Siblings) -> click.Command:
         problems = check_against(loaded, settings)
         if problems:
             raise InvalidInput(f"{file} does not fit this machine's settings; nothing was started", problems)
-        check_trunk(settings, loaded.campaign)
+        nodes_of(settings, loaded.campaign)
         overrides = Overrides(max_concurrent=max_concurrent, calls_per_second=calls_per_second)
         if dry_run:
             _say_what_would_be_done(loaded, overrides, settings)
@@ -111,11 +111,11 @@ def _run(
 ) -> int:
     view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
     engine = sync_engine(settings)
-    trunk = check_trunk(settings, loaded.campaign)
     try:
         progress, drained = asyncio.run(
             run_campaign(
-                machine(siblings, settings, settings_file, settings.node(trunk.node), engine),
+                machine(siblings, settings, settings_file, engine),
+                [settings.node(name) for name in nodes_of(settings, loaded.campaign)],
                 view,
                 _Desk(siblings, settings, loaded, overrides, engine, view),
             )
@@ -132,7 +132,7 @@ def _run(
     return STOPPED if drained and progress.due > progress.never else 0
 
 
-def machine(siblings: Siblings, settings: Settings, settings_file: Path, node: NodeSettings, engine: Engine) -> Machine:
+def machine(siblings: Siblings, settings: Settings, settings_file: Path, engine: Engine) -> Machine:
     """What an engine needs of this machine, from the settings."""
 
     async def workers_answer() -> bool:
@@ -147,7 +147,6 @@ def machine(siblings: Siblings, settings: Settings, settings_file: Path, node: N
 
     return Machine(
         settings=settings,
-        node=node,
         workers=lambda: siblings.workers(settings, settings_file),
         workers_answer=workers_answer,
         refresh_calendar=refresh_calendar,
@@ -201,9 +200,9 @@ class _Desk:
             if self._overrides != Overrides():
                 self._view.note(f"{campaign.name} runs already, with the limits that it was started with.")
             return
-        trunk = check_trunk(self._settings, self._loaded.campaign)
+        nodes = nodes_of(self._settings, self._loaded.campaign)
         with plain_errors(), self._engine.begin() as connection:
-            runs.begin(connection, campaign, trunk.node, operator())
+            runs.begin(connection, campaign, nodes, operator())
 
     def drain(self) -> None:
         campaign = self._campaign
@@ -226,10 +225,11 @@ class _Desk:
             run = runs.find(connection, stored.campaign_id) if stored is not None else None
         if stored is None or run is None or run.wanted is Wanted.IDLE or not run.followed:
             return
-        node = check_trunk(self._settings, self._loaded.campaign).node
-        if run.node != node:
+        nodes = nodes_of(self._settings, self._loaded.campaign)
+        strange = [one.node for one in run.nodes if one.followed and one.node not in nodes]
+        if strange:
             raise RefusedBySafety(
-                f"{name} runs now on node {run.node!r}, and its trunk here is one of {node!r}: two engines would dial. "
+                f"{name} runs now on {', '.join(strange)} too, and its trunks here are on {', '.join(nodes)}. "
                 f"Wait for its end, or drain it (`dialer drain {name}`) and run it here then."
             )
         if not elsewhere:

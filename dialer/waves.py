@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from dialer.calls.disposition import UNCOUNTED, Disposition
 from dialer.campaign.model import Retry, RetryPolicy
-from dialer.contacts.contact import Contact
+from dialer.contacts.contact import Contact, Tried
 
 D = Disposition
 
@@ -44,16 +44,27 @@ DEFAULTS: Mapping[Disposition, Retry | Literal["stop", "hold"]] = {
 
 DEAD_NUMBER = frozenset({D.INVALID_NUMBER, D.NUMBER_CHANGED})
 """The number is of no use; the person's next one is tried, as a try of its own."""
+FAILS_OVER = frozenset({D.TRUNK_REFUSED, D.CONGESTION})
+"""The trunk's fault: the same person is tried through another one at once. What is the callee's own choice never is."""
+FAILOVER_AFTER = timedelta(seconds=1)
+UNCOUNTED_A_WAVE = 3
+"""Dials of one wave that used up no attempt because nothing rang; a further one counts, so that it comes to an end."""
+CONFIRM_AFTER = timedelta(hours=1)
+"""When a number that one trunk did not know is tried once through another: trunks are wrong about numbers, too."""
 NEXT_NUMBER_AFTER = timedelta(minutes=1)
 RETURNED_AFTER = timedelta(seconds=1)
+
+Carriers = Callable[[str], Collection[str]]
+"""The campaign's trunks that carry a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
-    """The contact is due again."""
+    """The contact is due again, through any trunk but those in `avoid`."""
 
     at: datetime
     number: str
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +79,13 @@ class Held:
     """An operator must decide: the call may have been made, and calling twice is harm."""
 
 
-def counts(disposition: Disposition) -> bool:
-    """Whether an attempt with this verdict uses up one of the person's attempts."""
-    return disposition not in UNCOUNTED
+def counts(last: Tried, earlier: Sequence[Tried] = ()) -> bool:
+    """Whether an attempt uses up one of the person's attempts: not when nothing rang and it was not their doing."""
+    if last.disposition not in UNCOUNTED or last.rang:
+        return True
+    if last.disposition in (D.RETURNED, D.NOT_PLACED):
+        return False
+    return sum(_failed(one) and one.wave == last.wave for one in earlier) >= UNCOUNTED_A_WAVE
 
 
 def rule(policy: RetryPolicy, disposition: Disposition) -> Retry | Literal["stop", "hold"]:
@@ -80,28 +95,71 @@ def rule(policy: RetryPolicy, disposition: Disposition) -> Retry | Literal["stop
 
 
 def after(
-    policy: RetryPolicy, contact: Contact, number: str, disposition: Disposition, ended_at: datetime
+    policy: RetryPolicy, contact: Contact, last: Tried, ended_at: datetime, carriers: Carriers
 ) -> Next | Closed | Held:
-    """What follows an attempt at `number` that ended as `disposition`.
+    """What follows an attempt of a contact, which is as it was before it.
 
-    `contact` is as it was before the attempt. Every disposition has a bounded number of retries, counted or not, so
-    nobody is dialled without end.
+    Every disposition has a bounded number of retries on each trunk, counted or not, so nobody is dialled without end.
     """
+    number, disposition = last.number, last.disposition
+    history = (*contact.history, last)
+    counted = contact.attempts + counts(last, contact.history)
+    wave = last.wave + counted - contact.attempts
+
+    def again(after: timedelta, number: str) -> Next:
+        return Next(at=ended_at + after, number=number, avoid=_avoid(history, number, wave, carriers(number)))
+
     if disposition is D.RETURNED:
         # Nothing was sent, so nothing happened; however often that is, nobody's telephone rings.
-        return Next(at=ended_at + RETURNED_AFTER, number=number)
-    history = (*contact.history, (number, disposition))
-    counted = contact.attempts + counts(disposition)
+        return again(RETURNED_AFTER, number)
+    untried = set(carriers(number)) - _deniers(history, number) - _failing(history, wave)
+    if _failed(last) and untried and counted == contact.attempts:
+        return again(FAILOVER_AFTER, number)
     chosen = rule(policy, disposition)
     if chosen == "hold":
         return Held()
-    live = [one for one in contact.numbers if not any(n == one and d in DEAD_NUMBER for n, d in history)]
+    live = [one for one in contact.numbers if not _is_dead(history, one, carriers(one))]
     if disposition in DEAD_NUMBER and chosen == "stop" and live and counted < policy.attempts:
-        return Next(at=ended_at + NEXT_NUMBER_AFTER, number=live[0])
-    repeats = sum(1 for _, d in history if d is disposition)
+        following = _following(live, number)
+        return again(CONFIRM_AFTER if following == number else NEXT_NUMBER_AFTER, following)
+    repeats = sum(
+        one.disposition is disposition and (disposition not in FAILS_OVER or one.trunk == last.trunk)
+        for one in history
+    )  # fmt: skip
     if chosen == "stop" or counted >= policy.attempts or repeats > chosen.times:
         return Closed(reason=disposition)
-    return Next(at=ended_at + timedelta(seconds=chosen.after), number=_following(live or [number], number))
+    return again(timedelta(seconds=chosen.after), _following(live or [number], number))
+
+
+def _failed(tried: Tried) -> bool:
+    """Nothing rang, and it was the trunk's fault."""
+    return tried.disposition in FAILS_OVER and not tried.rang
+
+
+def _is_dead(history: Sequence[Tried], number: str, carriers: Collection[str]) -> bool:
+    """Two trunks knew no such number, or the only one that carries it; or somebody said that it has changed."""
+    deniers = _deniers(history, number)
+    changed = any(one.number == number and one.disposition is D.NUMBER_CHANGED for one in history)
+    return changed or (bool(deniers) and (len(deniers) > 1 or not set(carriers) - deniers))
+
+
+def _deniers(history: Sequence[Tried], number: str) -> set[str]:
+    """The trunks that knew no such number."""
+    return {one.trunk for one in history if one.number == number and one.disposition is D.INVALID_NUMBER}
+
+
+def _failing(history: Sequence[Tried], wave: int) -> set[str]:
+    """The trunks that failed in a wave."""
+    return {one.trunk for one in history if one.wave == wave and _failed(one)}
+
+
+def _avoid(history: Sequence[Tried], number: str, wave: int, carriers: Collection[str]) -> tuple[str, ...]:
+    """Trunks that failed in this wave or did not know the number, as long as another one carries it."""
+    deniers = _deniers(history, number)
+    for avoided in (deniers | _failing(history, wave), deniers):
+        if avoided and set(carriers) - avoided:
+            return tuple(sorted(avoided))
+    return ()
 
 
 def _following(live: list[str], number: str) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
 
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd
+
+SILENT_AFTER = timedelta(seconds=2)
+"""An answered call without a sound for longer is a silent call: what regulators call abandoned (47 CFR 64.1200(a)(7),
+Ofcom's persistent misuse policy)."""
 
 
 class State(Enum):
@@ -42,6 +46,8 @@ class Attempt:
     node: str
     trunk: str
     submitting_at: datetime
+    caller_id: str = ""
+    """The number shown to the person; empty in attempts of older releases."""
     epoch: int = 0
     """Under which lease of the node it was claimed: who may still change it."""
     boot: str = ""
@@ -66,6 +72,21 @@ class Attempt:
     watched: bool = True
     """Whether one session with the node saw everything since the submission; else silence proves nothing."""
     flow: DialogueEnd | None = None
+    first_audio_at: datetime | None = None
+    """When the first prompt was begun, as its worker says."""
     disposition: Disposition | None = None
     seq: int = 0
     """How many events of this attempt the log holds."""
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether there may be a channel of it."""
+        return self.state not in (State.CLOSING, State.ENDED)
+
+    @property
+    def was_silent(self) -> bool:
+        """Whether somebody answered, stayed, and heard nothing for so long that they were called by silence."""
+        if self.answered_at is None:
+            return False
+        until = self.first_audio_at or self.hung_up_at
+        return until is not None and until - self.answered_at > SILENT_AFTER

@@ -72,6 +72,8 @@ class DialogueEnd:
     answers: int
     at: datetime
     detail: str | None = None
+    audio_at: datetime | None = None
+    """When its first prompt was begun."""
 
 
 @dataclass(kw_only=True)

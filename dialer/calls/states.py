@@ -105,7 +105,7 @@ def _answered(attempt: Attempt, event: CallEvent) -> Attempt:
         case Responded() if attempt.originate_reason is None:
             return replace(attempt, originate_reason=event.reason)
         case FlowEnded(end=end):
-            return replace(attempt, flow=end)
+            return replace(attempt, flow=end, first_audio_at=end.audio_at)
         case Vanished(at=at):
             return _end_if_complete(replace(attempt, state=State.CLOSING, hung_up_at=at))
     return attempt
@@ -114,7 +114,7 @@ def _answered(attempt: Attempt, event: CallEvent) -> Attempt:
 def _closing(attempt: Attempt, event: CallEvent) -> Attempt:
     match event:
         case FlowEnded(end=end):
-            return _end_if_complete(replace(attempt, flow=end))
+            return _end_if_complete(replace(attempt, flow=end, first_audio_at=end.audio_at))
         case Responded() if attempt.originate_reason is None:
             return _end_if_complete(replace(attempt, originate_reason=event.reason))
         case GaveUp():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from dialer.campaign.capacity import numbers_of
+from dialer.campaign.capacity import Capacity
 from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Terms
 
@@ -25,15 +25,17 @@ class Wanted(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What the command line says instead of the file; None keeps the file's."""
+    """What an operator says instead of the file, at the start or while it runs; None keeps the file's."""
 
     max_concurrent: int | None = None
     calls_per_second: float | None = None
+    priority: int | None = None
+    share: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningCampaign:
-    """What the loop needs of an accepted revision, with what the command line overrode."""
+    """What the engine needs of an accepted revision, with what an operator said instead."""
 
     id: int
     revision_id: int
@@ -41,9 +43,10 @@ class RunningCampaign:
     tenant_id: str
     max_concurrent: int
     calls_per_second: float
-    trunk: str
-    caller_id: str
-    ring_s: int
+    priority: int
+    share: int
+    capacity: Capacity
+    """As the file has it; the four above it may have been changed since."""
     terms: Terms
 
 
@@ -53,10 +56,12 @@ class WantedRun:
 
     campaign: RunningCampaign
     wanted: Wanted
+    running_for_s: float = 0.0
+    """Since it was ordered to run, by the database's clock."""
 
 
 def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: Overrides) -> RunningCampaign:
-    """A campaign file as the engine takes it, with the command line's overrides."""
+    """A campaign file as the engine takes it, with an operator's overrides."""
     capacity = campaign.capacity
     return RunningCampaign(
         id=campaign_id,
@@ -65,8 +70,18 @@ def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: O
         tenant_id=campaign.tenant,
         max_concurrent=overrides.max_concurrent or capacity.max_concurrent,
         calls_per_second=overrides.calls_per_second or capacity.calls_per_second,
-        trunk=capacity.trunks[0].name,
-        caller_id=next(number for _, number in numbers_of(capacity.trunks[0].caller_id or capacity.caller_id)),
-        ring_s=capacity.ring,
-        terms=Terms(retry=campaign.retry, longest_s=capacity.ring + capacity.longest_call),
+        priority=overrides.priority or capacity.priority,
+        share=overrides.share or capacity.share,
+        capacity=capacity,
+        terms=terms(campaign),
+    )
+
+
+def terms(campaign: Campaign) -> Terms:
+    """What a campaign file says of attempts once they are placed."""
+    capacity = campaign.capacity
+    return Terms(
+        retry=campaign.retry,
+        longest_s=capacity.ring + capacity.longest_call,
+        trunks=tuple(use.name for use in capacity.trunks),
     )

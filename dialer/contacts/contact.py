@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.campaign.model import RetryPolicy
+from dialer.pacing.decide import Binding
+from dialer.pacing.routes import Route
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """An attempt that has ended, as the retry policy looks at it."""
+
+    number: str
+    disposition: Disposition
+    trunk: str
+    wave: int
+    rang: bool
+    """Whether a telephone rang, as far as anybody heard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +33,7 @@ class Contact:
     numbers: tuple[str, ...]
     attempts: int
     """Earlier attempts that counted."""
-    history: tuple[tuple[str, Disposition], ...] = ()
+    history: tuple[Tried, ...] = ()
     person_key: str = ""
     """The number base's key of the person: what names them when ids mean nothing any more."""
 
@@ -38,6 +53,8 @@ class Terms:
     retry: RetryPolicy
     longest_s: int
     """Ring limit and longest call together: Asterisk ends every call by then."""
+    trunks: tuple[str, ...] = ()
+    """What the campaign calls through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +66,30 @@ class Leftover:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimOrder:
+    """What a claim may take: at most `most` people, through trunks that have room."""
+
+    campaign_id: int
+    revision_id: int
+    boot: str
+    ceiling: int
+    """The most calls of the campaign at once, should the database not say less."""
+    most: int
+    routes: tuple[Route, ...]
+    room: Mapping[str, int]
+    """How many calls each trunk may take now."""
+    placed: Mapping[str, int]
+    """How many each has taken so far, for those that share by weight."""
+    identity: Callable[[str, str], str]
+    """The caller identity for a trunk and a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """What a claim brought; `in_use` is how many slots were taken before it."""
+    """What a claim brought, and which limit kept it from more; None when nobody else was due."""
 
     claims: list[Claim]
-    in_use: int
+    bound: Binding | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +101,8 @@ class ContactChange:
     wave: int
     next_attempt_at: datetime | None = None
     next_number: str | None = None
+    avoid_trunks: tuple[str, ...] = ()
+    """Through these the next attempt does not go: they failed, or knew no such number."""
     closed_as: str | None = None
     on_hold: bool = False
 
@@ -86,3 +124,8 @@ class Totals:
     """When the next of these may be called: its time has come and its window is open."""
     wave: int
     """The lowest wave among contacts that are due."""
+
+    @property
+    def in_call(self) -> int:
+        """Neither due, closed nor held: an attempt of theirs is open, on whatever node."""
+        return self.contacts - self.closed - self.held - self.due

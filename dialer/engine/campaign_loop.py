@@ -1,22 +1,29 @@
-"""One campaign's turn: decide how many, claim them, order them, once each."""
+"""One campaign's turn on a node: decide how many, claim them, order them, once each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
+from dialer.calls.attempt import Attempt, State
+from dialer.calls.disposition import Disposition
 from dialer.calls.events import Refused, Returned
 from dialer.calls.order import Order
+from dialer.campaign.caller_identity import Identities
 from dialer.campaign.running import RunningCampaign
-from dialer.contacts.contact import Claim
+from dialer.contacts.contact import Claim, ClaimOrder
 from dialer.crash_points import reach
+from dialer.engine.capacity import Capacity
 from dialer.engine.ports import Parts
 from dialer.engine.tracker import Tracker
 from dialer.errors import DialerError, Fenced
-from dialer.pacing.decide import Binding, Situation, decide
-from dialer.pacing.limits import RateLimit, window_s
+from dialer.pacing.decide import Binding, decide
+from dialer.pacing.limits import RateLimit
+from dialer.pacing.ramp import ramped
+from dialer.pacing.routes import Route
+from dialer.pacing.shares import Want
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +36,19 @@ one of few retries, and a list would be used up in minutes."""
 
 NOTE_AGAIN_S = 5.0
 """Until the journal is tried again: each try claims people and gives them back."""
+FULL_AGAIN_S = 0.2
+"""Until the next claim after one that a limit left without a single call: other engines hold the slots."""
 
 
 class CampaignLoop:
-    """Launches one campaign's calls."""
+    """Launches one campaign's calls through one node."""
 
     def __init__(
         self,
         campaign: RunningCampaign,
         parts: Parts,
         tracker: Tracker,
+        capacity: Capacity,
         blocked: Callable[[], Binding | None],
         on_doubt: Callable[[], None],
     ) -> None:
@@ -48,44 +58,120 @@ class CampaignLoop:
         self.launched = 0
         self.refusal = ""
         """What the node last said when it refused a call."""
+        self.is_hungry = False
+        """There may be somebody to call now."""
         self._store, self._telephony, self._journal, self._clock = (
             parts.store, parts.telephony, parts.journal, parts.clock
         )  # fmt: skip
-        self._tracker = tracker
+        self._tracker, self._capacity = tracker, capacity
         self._blocked, self._on_doubt = blocked, on_doubt
-        self._rate = RateLimit(campaign.calls_per_second)
+        self._trunks = {trunk.name: trunk for trunk in capacity.plan.trunks}
+        self._routes = tuple(
+            Route(trunk=use.name, prefixes=self._trunks[use.name].prefixes, priority=use.priority, weight=use.weight)
+            for use in campaign.capacity.trunks
+            if use.name in self._trunks
+        )
+        self._identities = Identities(campaign.capacity.caller_id, campaign.capacity.trunks)
+        self._running_since = self._clock.monotonic()
+        self._gate = RateLimit(0.0)
+        self._share = 0.0
         self._ordering: set[asyncio.Task[None]] = set()
         self._launched_at: deque[float] = deque(maxlen=10_000)
         self._refusals = 0
-        self._ask_again_at = self._note_again_at = 0.0
+        self._ask_again_at = self._note_again_at = self._claim_again_at = 0.0
+
+    # -- what it may use -----------------------------------------------------------------------------------------------
+
+    def runs_for(self, seconds: float) -> None:
+        """Since when it runs, for its ramp-up."""
+        self._running_since = self._clock.monotonic() - seconds
+
+    def may_use(self, share: float) -> None:
+        """This node's part of the campaign's calls a second, from now on."""
+        self._share = share
+
+    def assume(self, sent: int) -> None:
+        """Counts what an engine before this one sent lately."""
+        self._gate.assume(sent, self._clock.monotonic())
+
+    def note(self, before: Attempt | None, after: Attempt) -> None:
+        """An attempt of the node has changed."""
+        if before is None or after.campaign_id != self.campaign.id:
+            return
+        now = self._clock.monotonic()
+        if after.channel_seen and not before.channel_seen:
+            self._gate.made(after.id, now)
+        if after.state is State.ENDED:
+            unsent = after.disposition in (Disposition.NOT_PLACED, Disposition.RETURNED)
+            self._gate.gone(after.id, now, placed=not unsent)
+
+    def want(self) -> Want | None:
+        """What it could launch now, by its own limits; None: nothing."""
+        if not self.is_hungry or self._forbidden(now := self._clock.monotonic()) is not None:
+            return None
+        campaign = self.campaign
+        return Want(
+            campaign_id=campaign.id,
+            priority=campaign.priority,
+            share=campaign.share,
+            most=max(0, min(self._own(now).values())),
+            served=self._capacity.served(campaign.id),
+        )
+
+    def _own(self, now: float) -> dict[Binding, int]:
+        """What its own limits leave."""
+        campaign, running_for_s = self.campaign, now - self._running_since
+        ramps = running_for_s < campaign.capacity.ramp_up
+        whole = self._ramped(campaign.calls_per_second, now)
+        self._gate.per_second = min(whole, self._share)
+        rate = Binding.RAMP_UP if ramps else Binding.RATE if self._share >= whole else Binding.RATE_SHARE
+        ceiling = Binding.RAMP_UP if ramps else Binding.CEILING
+        used = self._tracker.calls[campaign.id]
+        allowed = self._gate.allowance(now)
+        room = {ceiling: self._ceiling(now) - used}
+        room[rate] = min(allowed, room.get(rate, allowed))
+        return room
+
+    def _ceiling(self, now: float) -> int:
+        return max(1, int(self._ramped(self.campaign.max_concurrent, now)))
+
+    def _ramped(self, limit: float, now: float) -> float:
+        return ramped(limit, now - self._running_since, self.campaign.capacity.ramp_up)
+
+    def _room(self, now: float, trunks: Mapping[str, int], of_trunks: Binding) -> dict[Binding, int]:
+        """What every limit leaves, its own first."""
+        own, shared = self._own(now), self._capacity.of_node(now)
+        found = sum(trunks.values())
+        shared[of_trunks] = min(found, shared.get(of_trunks, found))
+        free = max(0, min(shared.values()))
+        part = self._capacity.part_of(self.campaign.id, free) if free else 0
+        return own | shared | ({Binding.OTHER_CAMPAIGNS: part} if part < free else {})
+
+    # -- its turn ------------------------------------------------------------------------------------------------------
 
     async def turn(self) -> int:
         """Launches what may be launched now; how many that was. `binding` then says what kept it from more."""
         now = self._clock.monotonic()
-        calls = self._tracker.calls_of(self.campaign.id)
-        waiting = sum(not attempt.channel_seen for attempt in calls)
-        decision = decide(
-            Situation(
-                max_concurrent=self.campaign.max_concurrent,
-                in_use=len(calls),
-                rate_allowance=self._rate.allowance(now, waiting, self._made_at()),
-                orders_waiting=waiting,
-                blocked=self._blocked() or self._refused(now),
-            )
-        )
+        self.is_hungry = True
+        trunks, of_trunks = self._capacity.of_trunks([route.trunk for route in self._routes], now)
+        decision = decide(self._room(now, trunks, of_trunks), self._forbidden(now))
         self.binding = decision.binding
-        if decision.launch == 0:
+        if decision.launch == 0 or now < self._claim_again_at:
             return 0
         most = 1 if self._refusals >= REFUSALS else decision.launch
+        order = ClaimOrder(
+            campaign_id=self.campaign.id,
+            revision_id=self.campaign.revision_id,
+            boot=self._telephony.boot,
+            ceiling=self._ceiling(now),
+            most=most,
+            routes=self._routes,
+            room=trunks,
+            placed=self._capacity.placed,
+            identity=self._identities.choose,
+        )
         try:
-            result = await self._store.claim(
-                campaign_id=self.campaign.id,
-                revision_id=self.campaign.revision_id,
-                boot=self._telephony.boot,
-                trunk=self.campaign.trunk,
-                max_concurrent=self.campaign.max_concurrent,
-                most=most,
-            )
+            result = await self._store.claim(order)
         except Fenced:
             raise
         except DialerError as error:
@@ -95,19 +181,15 @@ class CampaignLoop:
             self._on_doubt()
             return 0
         if len(result.claims) < most:
-            full = result.in_use + len(result.claims) >= self.campaign.max_concurrent
-            self.binding = Binding.CEILING if full else Binding.NOTHING_DUE
+            self.binding = result.bound or Binding.NOTHING_DUE
+            self.is_hungry = result.bound is not None
+            self._claim_again_at = now + FULL_AGAIN_S if result.bound and not result.claims else 0.0
         await self._launch(result.claims, claimed_at=now)
         return len(result.claims)
 
-    def _made_at(self) -> Iterable[float]:
-        made_at = self._tracker.channels_made_at[self.campaign.id]
-        since = self._clock.monotonic() - window_s(self.campaign.calls_per_second)
-        while made_at and made_at[0] <= since:
-            made_at.popleft()
-        return made_at
-
-    def _refused(self, now: float) -> Binding | None:
+    def _forbidden(self, now: float) -> Binding | None:
+        if (blocked := self._blocked()) is not None:
+            return blocked
         if now < self._note_again_at:
             return Binding.DISK_FULL
         return Binding.NODE_REFUSES if self._refusals >= REFUSALS and now < self._ask_again_at else None
@@ -123,7 +205,8 @@ class CampaignLoop:
         reach("journaled")
         now = self._clock.monotonic()
         for claim in ours:
-            self._rate.take()
+            self._gate.take(claim.attempt.id, now)
+            self._capacity.take(claim.attempt)
             self._launched_at.append(now)
             self.launched += 1
             task = asyncio.create_task(self._place(claim, claimed_at))
@@ -154,13 +237,16 @@ class CampaignLoop:
             # Its node was started anew since the claim; what the attempt says of its boot must stay true.
             self._tracker.apply(attempt.id, Returned(at=self._clock.now()))
             return
+        trunk = self._trunks[attempt.trunk]
         outcome = await self._telephony.originate(
             Order(
                 attempt_id=attempt.id,
                 number=attempt.number,
                 trunk=attempt.trunk,
-                caller_id=self.campaign.caller_id,
-                ring_s=self.campaign.ring_s,
+                caller_id=attempt.caller_id,
+                ring_s=self.campaign.capacity.ring,
+                dial=trunk.dial_string(attempt.number),
+                show=trunk.shown(attempt.caller_id),
             )
         )
         reach("acknowledged")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
@@ -14,6 +15,7 @@ from dialer.calls.events import Cancelled
 from dialer.campaign.running import Wanted, WantedRun
 from dialer.contacts.contact import Totals
 from dialer.engine.campaign_loop import CampaignLoop
+from dialer.engine.capacity import Capacity
 from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress
 from dialer.engine.tracker import Ended, Tracker
@@ -23,11 +25,15 @@ from dialer.pacing.limits import window_s
 
 log = logging.getLogger(__name__)
 
-BUSY_TURN_S = 0.05
+BUSY_TURN_S = 0.1
+"""Each claim is a transaction, so slots that come free within the tenth of a second are claimed together."""
 PLAN_EVERY_S = 1
 LOOK_SHARE = 20
 """Counting contacts may take a twentieth of the time."""
 HANG_UP_AGAIN_S = 2.0
+JUDGED_ANSWERED = 100
+FEWEST_ANSWERED = 20
+"""Silent calls are judged over the last answered ones, and not before there are so many."""
 _OF_WANTED = {Wanted.PAUSED: Binding.PAUSED, Wanted.DRAINING: Binding.DRAINING, Wanted.STOPPING: Binding.DRAINING}
 
 
@@ -39,6 +45,7 @@ class CampaignRun:
         order: WantedRun,
         parts: Parts,
         tracker: Tracker,
+        capacity: Capacity,
         blocked: Callable[[], Binding | None],
         on_doubt: Callable[[], None],
         may_have_more: Callable[[], bool],
@@ -49,8 +56,11 @@ class CampaignRun:
         self._may_have_more = may_have_more
         self.campaign, self.wanted = order.campaign, order.wanted
         self._store, self._telephony, self._clock = parts.store, parts.telephony, parts.clock
-        self._tracker, self._engine_blocked = tracker, blocked
-        self._loop = CampaignLoop(self.campaign, parts, tracker, self._blocked, on_doubt)
+        self._tracker, self._capacity, self._engine_blocked = tracker, capacity, blocked
+        self._loop = CampaignLoop(self.campaign, parts, tracker, capacity, self._blocked, on_doubt)
+        self._loop.runs_for(order.running_for_s)
+        self._silent: deque[bool] = deque(maxlen=JUDGED_ANSWERED)
+        self._answered = self._were_silent = 0
         self._totals: Totals | None = None
         self._dispositions: Counter[Disposition] = Counter()
         self._wake = asyncio.Event()
@@ -67,12 +77,14 @@ class CampaignRun:
         loop, totals = self._loop, self._totals
         if totals is None:
             return None
-        calls = self._tracker.calls_of(self.campaign.id)
+        unclear = sum(one.state is State.UNCLEAR for one in self._tracker.calls_of(self.campaign.id))
         return Progress(
             at=self._clock.now(),
             campaign=self.campaign.name,
-            calls_now=len(calls),
-            unclear=sum(attempt.state is State.UNCLEAR for attempt in calls),
+            calls_now=self._tracker.calls[self.campaign.id],
+            unclear=unclear,
+            answered=self._answered,
+            silent=self._were_silent,
             max_concurrent=self.campaign.max_concurrent,
             calls_per_second=loop.calls_per_second(),
             max_calls_per_second=self.campaign.calls_per_second,
@@ -94,30 +106,57 @@ class CampaignRun:
     async def run(self) -> None:
         """Returns when everybody who may be called is closed or held, or when it is drained. Raises Fenced."""
         campaign = self.campaign
-        # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
-        sent = await self._store.sent_lately(campaign.id, window_s(campaign.calls_per_second))
-        self._tracker.channels_made_at[campaign.id].extend([self._clock.monotonic()] * sent)
-        await self._look_at_totals()
-        self._dispositions = Counter(await self._store.dispositions(campaign.id))
-        while not await self._is_over():
-            launched = 0
-            if self.is_draining or self._somebody_may_be_due():
-                launched = await self._loop.turn()
-            else:
-                self._loop.binding = self._blocked() or Binding.NOTHING_DUE
-            await self._hang_up()
-            if launched == 0 and self._loop.binding is Binding.NOTHING_DUE:
-                await self._until_planned()
-            else:
-                await self._clock.sleep(BUSY_TURN_S)
+        self._tracker.changed.append(self._loop.note)
+        self._capacity.join(campaign.id, self._loop.want)
+        try:
+            # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
+            sent = await self._store.sent_lately(window_s(campaign.calls_per_second), campaign.id)
+            self._loop.assume(sum(sent.values()))
+            self.may_use((await self._store.rate_shares([campaign.id], able=True)).get(campaign.id, 0.0))
+            await self._look_at_totals()
+            self._dispositions = Counter(await self._store.dispositions(campaign.id))
+            while not await self._is_over():
+                await self._turn()
+        finally:
+            self._capacity.leave(campaign.id)
+            self._tracker.changed.remove(self._loop.note)
 
-    def want(self, wanted: Wanted) -> None:
-        """What the operator wants of it now."""
+    async def _turn(self) -> None:
+        launched = 0
+        if self.is_draining or self._somebody_may_be_due():
+            launched = await self._loop.turn()
+        else:
+            self._loop.is_hungry = False
+            self._loop.binding = self._blocked() or Binding.NOTHING_DUE
+        await self._hang_up()
+        await self._pause_if_silent()
+        if launched == 0 and self._loop.binding is Binding.NOTHING_DUE:
+            await self._until_planned()
+        else:
+            await self._clock.sleep(BUSY_TURN_S)
+
+    def want(self, order: WantedRun) -> None:
+        """What the operator wants of it now, and within which limits."""
+        limits = ("max_concurrent", "calls_per_second", "priority", "share")
+        changed = {name: getattr(order.campaign, name) for name in limits}
+        if any(getattr(self.campaign, name) != value for name, value in changed.items()):
+            log.info("limits changed", extra={"event": "campaign.set", "campaign": self.campaign.name, **changed})
+            self.campaign = self._loop.campaign = replace(self.campaign, **changed)
+        self.order(order.wanted)
+
+    def order(self, wanted: Wanted) -> None:
+        """What is wanted of it now."""
         if wanted is not self.wanted:
             log.info("campaign ordered", extra={"event": "campaign.ordered", "campaign": self.campaign.name,
                                                 "wanted": wanted.value})  # fmt: skip
             self.wanted = wanted
+            # Whoever lets it go on has seen to it that people hear something.
+            self._silent.clear()
         self._wake.set()
+
+    def may_use(self, share: float) -> None:
+        """This node's part of the campaign's calls a second, from now on."""
+        self._loop.may_use(share)
 
     def drain(self) -> None:
         """Its operator here wants it to end, also while nobody can be told."""
@@ -139,6 +178,10 @@ class CampaignRun:
     def count(self, ended: Ended) -> None:
         """Counts one of its verdicts."""
         self._dispositions[ended.disposition] += 1
+        if ended.attempt.answered_at is not None:
+            self._answered += 1
+            self._were_silent += ended.attempt.was_silent
+            self._silent.append(ended.attempt.was_silent)
 
     # -- its turn ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +211,11 @@ class CampaignRun:
             return False
         if self.is_draining:
             return True
-        return self.wanted is Wanted.RUNNING and self._totals is not None and self._totals.due == self._totals.never
+        # Somebody in a call, through whatever node, may be due again after it.
+        totals = self._totals
+        if self.wanted is not Wanted.RUNNING or totals is None:
+            return False
+        return totals.due == totals.never and not totals.in_call
 
     async def _is_over_indeed(self) -> bool:
         """Looks once more: the last verdict may have made somebody due again."""
@@ -181,6 +228,21 @@ class CampaignRun:
             log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
             return False
         return self._may_be_over()
+
+    async def _pause_if_silent(self) -> None:
+        """People who pick up and hear nothing are harmed: too many of them, and an operator must look first."""
+        silent, answered, most = sum(self._silent), len(self._silent), self.campaign.capacity.max_silent
+        if self.wanted is not Wanted.RUNNING or answered < FEWEST_ANSWERED or silent <= most * answered:
+            return
+        why = f"{silent} of the last {answered} answered calls were silent, and max_silent is {most:.0%}"
+        log.critical("%s pauses itself: %s", self.campaign.name, why, extra={"event": "campaign.silent"})
+        try:
+            await self._store.pause(self.campaign.id, self.campaign.tenant_id, why)
+        except Fenced:
+            raise
+        except DialerError as error:
+            log.error("the pause cannot be stored: %s", error, extra={"event": "store.away"})
+        self.order(Wanted.PAUSED)
 
     async def _hang_up(self) -> None:
         """Ends live calls when the campaign is to stop at once; again and again, because a call may just begin."""

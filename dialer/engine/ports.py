@@ -16,7 +16,7 @@ from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.running import WantedRun
 from dialer.clock import Clock
-from dialer.contacts.contact import Claim, ClaimResult, ContactChange, Leftover, Totals
+from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, ContactChange, Leftover, Totals
 
 
 class Telephony(Protocol):
@@ -73,10 +73,12 @@ class Store(Protocol):
         """Makes room for the events of the week ahead."""
         ...
 
-    async def claim(
-        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
-    ) -> ClaimResult:
-        """At most `most` due contacts with their committed attempts. Raises Fenced."""
+    async def set_limits(self, site: int | None, node: int, trunks: Mapping[str, int | None]) -> None:
+        """Makes these the most calls at once that every engine keeps: of the site, this node, its trunks."""
+        ...
+
+    async def claim(self, order: ClaimOrder) -> ClaimResult:
+        """Due contacts with their committed attempts, within every limit. Raises Fenced."""
         ...
 
     async def save(
@@ -121,20 +123,28 @@ class Store(Protocol):
         """What an engine before this one left without a verdict."""
         ...
 
-    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
-        """How many of a campaign's attempts were submitted within the last seconds."""
+    async def sent_lately(self, within_s: float, campaign_id: int | None = None) -> dict[str, int]:
+        """How many attempts were submitted to this node within the last seconds, by trunk: of a campaign, or of all."""
         ...
 
     async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
         """What this node is to run: what was ordered since it is ours, and `own`; None: everything."""
         ...
 
-    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
-        """Stores how far campaigns are, for those who watch from elsewhere."""
+    async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
+        """Stores how far campaigns are and how the node is, for those who watch from elsewhere. Raises Fenced."""
         ...
 
-    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
-        """Makes a campaign idle. Raises Fenced."""
+    async def rate_shares(self, campaigns: Sequence[int], *, able: bool) -> dict[int, float]:
+        """How many of each campaign's calls a second this node may start from now on; `able`: it can call."""
+        ...
+
+    async def pause(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        """Pauses a running campaign on the engine's own account. Raises Fenced."""
+        ...
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
+        """Makes a campaign idle; False while another engine has calls of it. Raises Fenced."""
         ...
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
@@ -142,7 +152,7 @@ class Store(Protocol):
         ...
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
-        """A campaign's verdicts so far."""
+        """A campaign's verdicts so far, of calls through this node."""
         ...
 
 

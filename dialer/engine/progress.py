@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -20,6 +21,10 @@ class Progress:
     calls_now: int
     unclear: int
     """Of these, orders that were perhaps sent."""
+    answered: int
+    """Answered calls that ended since this engine began."""
+    silent: int
+    """Of these, calls in which nothing was heard for two seconds."""
     max_concurrent: int
     calls_per_second: float
     max_calls_per_second: float
@@ -37,6 +42,35 @@ class Progress:
     refusal: str
     drained: bool
     """It was stopped, perhaps with people left to call."""
+
+
+_OUTAGES = (
+    Binding.NODE_AWAY, Binding.NODE_REFUSES, Binding.WORKERS_AWAY, Binding.DATABASE_AWAY, Binding.DISK_FULL,
+    Binding.RECOVERING,
+)  # fmt: skip
+
+
+def merged(parts: Sequence[Progress]) -> Progress:
+    """A campaign's progress over the nodes that it runs on: calls and verdicts add up, the contacts are the same."""
+    newest = max(parts, key=lambda one: one.at)
+    dispositions = Counter[str]()
+    for one in parts:
+        dispositions.update(one.dispositions)
+    # A node that is away does not keep the others from calling.
+    speaks = next((one for one in parts if one.binding not in _OUTAGES), newest)
+    return replace(
+        newest,
+        calls_now=sum(one.calls_now for one in parts),
+        unclear=sum(one.unclear for one in parts),
+        answered=sum(one.answered for one in parts),
+        silent=sum(one.silent for one in parts),
+        calls_per_second=sum(one.calls_per_second for one in parts),
+        launched=sum(one.launched for one in parts),
+        dispositions=dict(dispositions.most_common()),
+        binding=speaks.binding,
+        refusal=speaks.refusal,
+        drained=all(one.drained for one in parts),
+    )
 
 
 def as_data(progress: Progress) -> dict[str, Any]:

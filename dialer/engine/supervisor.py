@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from dialer.campaign.running import Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
+from dialer.engine.capacity import Capacity, NodePlan
 from dialer.engine.ports import Parts
 from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
@@ -19,6 +21,8 @@ from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import ReadCel, Witness
 from dialer.errors import AsteriskAway, DialerError, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
+from dialer.pacing.limits import WINDOW_S
+from dialer.pacing.strain import Signs
 from dialer.settings import KEPT_ON_HOST
 
 log = logging.getLogger(__name__)
@@ -41,23 +45,26 @@ class Supervisor:
     def __init__(
         self,
         parts: Parts,
-        trunks: Collection[str],
+        plan: NodePlan,
         workers_answer: Callable[[], Awaitable[bool]],
         refresh_calendar: Callable[[int], Awaitable[None]],
         disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
         hire: Callable[[], None] = lambda: None,
     ) -> None:
-        """`trunks` are those that may be called through; `workers_answer` says whether FastAGI workers of ours listen;
-        `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on calling, empty:
-        none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts workers when none
+        """`plan` is the node with the trunks that may be called through; `workers_answer` says whether FastAGI workers
+        of ours listen; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on
+        calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts workers when none
         answer, and blocks.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
-        self.tracker = Tracker(parts.store, parts.clock)
+        self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
+        self._capacity = Capacity(plan, parts.clock.monotonic)
+        self.tracker.changed.append(self._capacity.note)
         self._witness = Witness(parts.store, read_cel, parts.clock)
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
-        self._trunks = trunks
+        self._node_plan = plan
+        self._trunks = {trunk.name for trunk in plan.trunks}
         self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
         self._hire = hire
         self._runs: dict[int, CampaignRun] = {}
@@ -75,6 +82,7 @@ class Supervisor:
         """There may be attempts of ours in the database that the tracker does not know."""
         self._store_was_away = False
         self._full_disk = ""
+        self._signs = Signs(channel_s=None, audio_s=None, unanswered=0.0, queue=None, lag_s=None)
         self._workers_missing = 0
         self._ours_until = 0.0
         self.tracker.ended.append(self._note_end)
@@ -128,6 +136,9 @@ class Supervisor:
                 "an old backup, and people would be called again. Run `dialer restore-reconcile` first."
             )
         await self._store.ensure_partitions(self._clock.now())
+        limits = {trunk.name: trunk.max_concurrent for trunk in self._node_plan.trunks}
+        await self._store.set_limits(self._node_plan.site_max_concurrent, self._node_plan.node.max_concurrent, limits)
+        self._capacity.assume(await self._store.sent_lately(WINDOW_S))
         await self._forget()
         await self._witness.begin()
         # What was left open belongs to its campaign before that may be taken for done.
@@ -183,6 +194,8 @@ class Supervisor:
             (self._follow, FOLLOW_EVERY_S),
             (self._plan, PLAN_EVERY_S),
             (self._report, PLAN_EVERY_S),
+            (self._share_rates, PLAN_EVERY_S),
+            (self._watch_strain, PLAN_EVERY_S),
             (self._renew, RENEW_EVERY_S),
             (self._look_around, LOOK_EVERY_S),
             (self._recovery.sweep, SWEEP_EVERY_S),
@@ -215,13 +228,13 @@ class Supervisor:
         async with self._turning:
             orders = {order.campaign.id: order for order in await self._store.wanted_runs(self._own)}
             for campaign_id in self._runs.keys() - orders.keys():
-                # Somebody made it idle while they took us for dead, or its order cannot be read.
-                self._runs[campaign_id].want(Wanted.DRAINING)
+                # Another engine finished it, or somebody who took us for dead; or its order cannot be read.
+                self._runs[campaign_id].order(Wanted.DRAINING)
             for campaign_id, order in orders.items():
                 run = self._runs.get(campaign_id)
                 if run is not None:
-                    run.want(order.wanted)
-                elif order.campaign.trunk in self._trunks:
+                    run.want(order)
+                elif any(use.name in self._trunks for use in order.campaign.capacity.trunks):
                     self._start(order)
                 else:
                     await self._refuse(order)
@@ -229,12 +242,15 @@ class Supervisor:
 
     async def _refuse(self, order: WantedRun) -> None:
         campaign = order.campaign
-        why = f"the engine's settings do not let it call through trunk {campaign.trunk!r}"
+        names = ", ".join(use.name for use in campaign.capacity.trunks)
+        why = f"the settings of {self._node_plan.node.name}'s engine let it call through none of its trunks: {names}"
         log.error("%s: %s", campaign.name, why, extra={"event": "trunk.refused"})
         await self._store.finish(campaign.id, campaign.tenant_id, "refused", why)
 
     def _start(self, order: WantedRun) -> None:
-        run = CampaignRun(order, self._parts, self.tracker, self._blocked, self._in_doubt, lambda: self._may_have_more)
+        run = CampaignRun(
+            order, self._parts, self.tracker, self._capacity, self._blocked, self._in_doubt, lambda: self._may_have_more
+        )  # fmt: skip
         if order.campaign.id in self._drained_here:
             run.drain()
         self._runs[order.campaign.id] = run
@@ -246,29 +262,33 @@ class Supervisor:
         while True:
             try:
                 await run.run()
-                await self._finish(run)
-                return
+                if await self._finish(run):
+                    return
+                # Calls of it go on through another node, and what follows them may be ours to call.
+                await self._clock.sleep(FOLLOW_EVERY_S)
             except Fenced:
                 raise
             except DialerError as error:
                 log.error("%s waits: %s", run.campaign.name, error, extra={"event": "store.away"})
                 await self._clock.sleep(1.0)
 
-    async def _finish(self, run: CampaignRun) -> None:
+    async def _finish(self, run: CampaignRun) -> bool:
         campaign = run.campaign
         async with self._turning:
             progress = run.progress()
             assert progress is not None
-            await self._store.report({campaign.id: as_data(progress)})
+            await self._store.report({campaign.id: as_data(progress)}, self._node_report())
             if not self._draining:
                 # An engine that is drained leaves the order standing for the next one.
                 verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", "nobody is left")
-                await self._store.finish(campaign.id, campaign.tenant_id, verb, why)
+                if not await self._store.finish(campaign.id, campaign.tenant_id, verb, why):
+                    return False
             self._last[campaign.id] = progress
             del self._runs[campaign.id]
             self._drained_here.discard(campaign.id)
             if not self._runs:
                 self._idle.set()
+            return True
 
     async def _until_idle(self) -> None:
         """Returns when there is nothing left to do."""
@@ -284,7 +304,23 @@ class Supervisor:
 
     async def _report(self) -> None:
         found = {campaign_id: run.progress() for campaign_id, run in self._runs.items()}
-        await self._store.report({campaign_id: as_data(one) for campaign_id, one in found.items() if one is not None})
+        told = {campaign_id: as_data(one) for campaign_id, one in found.items() if one is not None}
+        await self._store.report(told, self._node_report())
+
+    async def _share_rates(self) -> None:
+        """Takes each campaign's part of its calls a second. Who cannot call leaves it to the other engines."""
+        if not self._runs:
+            return
+        shares = await self._store.rate_shares(list(self._runs), able=self._blocked() is None)
+        for campaign_id, run in self._runs.items():
+            run.may_use(shares.get(campaign_id, 0.0))
+
+    def _node_report(self) -> dict[str, Any]:
+        blocked = self._blocked()
+        return self._capacity.report(self._signs) | {"blocked": blocked.value if blocked is not None else None}
+
+    async def _watch_strain(self) -> None:
+        self._signs = self._capacity.look(queue=None, lag_s=None, audio_s=None)
 
     def _note_end(self, ended: Ended) -> None:
         run = self._runs.get(ended.attempt.campaign_id)

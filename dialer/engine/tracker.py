@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from dialer.calls.events import CallEvent, FlowEnded, GaveUp, Unwatched
 from dialer.calls.log import event_row
 from dialer.calls.states import advance, waits_for
 from dialer.clock import Clock
-from dialer.contacts.contact import Claim, Contact, ContactChange, Terms
+from dialer.contacts.contact import Claim, Contact, ContactChange, Terms, Tried
 from dialer.engine.ports import Store
 from dialer.errors import DialerError, Fenced
 
@@ -69,7 +69,9 @@ class Ended:
 class Tracker:
     """Holds every open attempt of this engine."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, prefixes: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """`prefixes` are those of the numbers that each trunk carries, of all trunks that may be called through."""
+        self._prefixes = prefixes or {}
         self._store = store
         self._clock = clock
         self._open: dict[UUID, _Open] = {}
@@ -79,8 +81,10 @@ class Tracker:
         self._events: list[dict[str, Any]] = []
         self._lately_ended: dict[UUID, None] = {}
         self._wake = asyncio.Event()
-        self.channels_made_at: defaultdict[int, deque[float]] = defaultdict(deque)
-        """When channels of each campaign were reported (monotonic); whoever counts them takes the old ones out."""
+        self.calls: Counter[int] = Counter()
+        """How many attempts of each campaign may hold a channel."""
+        self.changed: list[Callable[[Attempt | None, Attempt], None]] = []
+        """Called at once with each attempt before and after a change; None before: it is new here."""
         self.ended: list[Callable[[Ended], None]] = []
         """Called with each verdict, after it is stored."""
         self.store_away = False
@@ -95,11 +99,7 @@ class Tracker:
 
     def calls_of(self, campaign_id: int) -> list[Attempt]:
         """A campaign's attempts that may hold a channel."""
-        return [
-            one.attempt
-            for one in self._open.values()
-            if one.attempt.campaign_id == campaign_id and one.attempt.state is not State.CLOSING
-        ]
+        return [one for one in self.open_attempts if one.campaign_id == campaign_id and one.holds_slot]
 
     def is_settled(self, campaign_id: int | None = None) -> bool:
         """Nothing is open, and everything is stored: of one campaign, or of all."""
@@ -122,6 +122,7 @@ class Tracker:
             return False
         opened = _Open(attempt=claim.attempt, contact=claim.contact, terms=terms, since=self._clock.monotonic())
         self._open[attempt_id] = opened
+        self._tell(None, claim.attempt)
         self._set_patience(opened)
         self._wake.set()
         return True
@@ -162,11 +163,10 @@ class Tracker:
         if after is before:
             self.unexpected += 1
             return
-        if after.channel_seen and not before.channel_seen:
-            self.channels_made_at[after.campaign_id].append(self._clock.monotonic())
         if after.state is not before.state:
             after = replace(after, seq=before.seq + 1)
         opened.attempt = after
+        self._tell(before, after)
         change = None
         if after.state is State.ENDED:
             del self._open[attempt_id]
@@ -181,18 +181,35 @@ class Tracker:
         self._changed[attempt_id] = after
         self._wake.set()
 
+    def _tell(self, before: Attempt | None, after: Attempt) -> None:
+        self.calls[after.campaign_id] += after.holds_slot - (before is not None and before.holds_slot)
+        for listener in self.changed:
+            listener(before, after)
+
     def _close(self, opened: _Open) -> ContactChange:
         attempt, contact = opened.attempt, opened.contact
         assert attempt.disposition is not None
         assert attempt.ended_at is not None
-        following = waves.after(opened.terms.retry, contact, attempt.number, attempt.disposition, attempt.ended_at)
-        counted = waves.counts(attempt.disposition)
+        last = Tried(
+            number=attempt.number,
+            disposition=attempt.disposition,
+            trunk=attempt.trunk,
+            wave=attempt.wave,
+            rang=attempt.ringing_at is not None,
+        )
+
+        def carriers(number: str) -> list[str]:
+            known = ((trunk, self._prefixes.get(trunk)) for trunk in opened.terms.trunks)
+            return [trunk for trunk, prefixes in known if prefixes is not None and number.startswith(prefixes or "+")]
+
+        following = waves.after(opened.terms.retry, contact, last, attempt.ended_at, carriers)
+        counted = waves.counts(last, contact.history)
         change = ContactChange(
             contact_id=contact.id, attempts=contact.attempts + counted, wave=attempt.wave + counted
         )  # fmt: skip
         match following:
-            case waves.Next(at=at, number=number):
-                change = replace(change, next_attempt_at=at, next_number=number)
+            case waves.Next(at=at, number=number, avoid=avoid):
+                change = replace(change, next_attempt_at=at, next_number=number, avoid_trunks=avoid)
             case waves.Closed(reason=reason):
                 change = replace(change, closed_as=reason.value)
             case waves.Held():

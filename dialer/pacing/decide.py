@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,6 +13,19 @@ class Binding(Enum):
     NOTHING_DUE = "nothing_due"
     CEILING = "ceiling"
     RATE = "rate"
+    RATE_SHARE = "rate_share"
+    """Other engines have their part of the campaign's calls a second."""
+    RAMP_UP = "ramp_up"
+    SITE_CEILING = "site_ceiling"
+    NODE_CEILING = "node_ceiling"
+    NODE_RATE = "node_rate"
+    TRUNK_CEILING = "trunk_ceiling"
+    TRUNK_RATE = "trunk_rate"
+    BREAKER_OPEN = "breaker_open"
+    STRAIN = "strain"
+    """The node is strained, and is given fewer calls until it is not."""
+    OTHER_CAMPAIGNS = "other_campaigns"
+    """What is free goes to campaigns of a higher priority or with a greater share."""
     WINDOW_CLOSED = "window_closed"
     ORDERS_WAITING = "orders_waiting"
     NODE_REFUSES = "node_refuses"
@@ -25,21 +39,7 @@ class Binding(Enum):
 
 
 MOST_WAITING = 100
-"""Orders without a channel: bounds what a lost link leaves unclear."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """Everything that the decision looks at."""
-
-    max_concurrent: int
-    in_use: int
-    """Calls open now; the claim counts again, with the slots that still settle."""
-    rate_allowance: int
-    orders_waiting: int
-    """Orders sent whose channel Asterisk has not made yet."""
-    blocked: Binding | None
-    """A reason outside pacing why nothing may start."""
+"""Orders of a node without a channel: bounds what a lost link leaves unclear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +50,9 @@ class Decision:
     binding: Binding
 
 
-def decide(situation: Situation) -> Decision:
-    """The smallest of what ceiling, rate and waiting orders leave; nothing when anything outside forbids it."""
-    if situation.blocked is not None:
-        return Decision(launch=0, binding=situation.blocked)
-    room = {
-        Binding.CEILING: situation.max_concurrent - situation.in_use,
-        Binding.RATE: situation.rate_allowance,
-        Binding.ORDERS_WAITING: MOST_WAITING - situation.orders_waiting,
-    }
+def decide(room: Mapping[Binding, int], blocked: Binding | None = None) -> Decision:
+    """The least that any limit leaves, the first of equal ones; nothing when anything outside pacing forbids it."""
+    if blocked is not None:
+        return Decision(launch=0, binding=blocked)
     binding = min(room, key=lambda key: room[key])
     return Decision(launch=max(0, room[binding]), binding=binding)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from uuid import UUID
 
 WINDOW_S = 10.0
@@ -23,38 +22,34 @@ def _most(per_second: float) -> int:
     return max(1, int(WINDOW_S * per_second + 1e-9))
 
 
-class RateLimit:
-    """A token bucket at sending, under a bound that no delay inside Asterisk can break.
-
-    The promise: any 10 s at the carrier hold at most 10 x `per_second` INVITEs. An order counts from when it is sent
-    until 10 s after its channel was reported. Take the INVITEs of any 10 s, and of these the order that was sent last:
-    when it was sent, all others either still waited or had left within the 10 s before; both were counted.
-    """
+class TokenBucket:
+    """An even pace: so many a second, and after a pause not more than a quarter of a second's at once."""
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._capacity = max(1.0, BURST_S * per_second)
-        self._tokens = self._capacity
+        """`per_second`: calls a second; 0: none."""
+        self.per_second = per_second
+        """May be set at any time."""
+        self._tokens = 1.0
         self._filled_at: float | None = None
 
-    def allowance(self, now: float, waiting: int, made_at: Iterable[float]) -> int:
-        """How many calls may be sent at this instant (monotonic seconds).
+    def allowance(self, now: float) -> int:
+        """How many calls may be sent at this instant (monotonic seconds)."""
+        self._refill(now)
+        return max(0, int(self._tokens + 1e-9)) if self.per_second > 0 else 0
 
-        `waiting`: orders sent that have no channel yet; `made_at`: when channels were reported, lately.
-        """
-        since = now - window_s(self._per_second)
-        counted = waiting + sum(1 for at in made_at if at > since)
-        passed = now - self._filled_at if self._filled_at is not None else 0.0
-        self._tokens = min(self._capacity, self._tokens + passed * self._per_second)
-        self._filled_at = now
-        return max(0, min(int(self._tokens + 1e-9), _most(self._per_second) - counted))
-
-    def take(self) -> None:
+    def take(self, now: float) -> None:
         """One call is being sent."""
+        self._refill(now)
         self._tokens -= 1.0
 
+    def _refill(self, now: float) -> None:
+        capacity = max(1.0, BURST_S * self.per_second)
+        passed = now - self._filled_at if self._filled_at is not None else BURST_S
+        self._tokens = min(capacity, self._tokens + passed * self.per_second)
+        self._filled_at = now
 
-class RateGate:
+
+class RateLimit:
     """A token bucket at sending, under a bound that no delay inside Asterisk can break. It keeps its own books.
 
     The promise: of any 10 s at the carrier, take the INVITE whose order was sent last; the 10 s hold at most 10 x the
@@ -68,25 +63,28 @@ class RateGate:
 
     def __init__(self, per_second: float) -> None:
         """`per_second`: calls a second; 0: none."""
-        self.per_second = per_second
-        """May be set at any time; what was sent and made before counts under the new rate."""
-        self._tokens = 1.0
-        self._filled_at: float | None = None
+        self._bucket = TokenBucket(per_second)
         self._waiting: set[UUID] = set()
         self._made_at: deque[float] = deque()
 
+    @property
+    def per_second(self) -> float:
+        """May be set at any time; what was sent and made before counts under the new rate."""
+        return self._bucket.per_second
+
+    @per_second.setter
+    def per_second(self, per_second: float) -> None:
+        self._bucket.per_second = per_second
+
     def allowance(self, now: float) -> int:
         """How many calls may be sent at this instant."""
-        self._refill(now)
         self._forget(now)
-        if self.per_second <= 0:
-            return 0
-        return max(0, min(int(self._tokens + 1e-9), _most(self.per_second) - self._counted(now)))
+        even = self._bucket.allowance(now)
+        return max(0, min(even, _most(self.per_second) - self._counted(now))) if even else 0
 
     def take(self, order: UUID, now: float) -> None:
         """This call is being sent."""
-        self._refill(now)
-        self._tokens -= 1.0
+        self._bucket.take(now)
         self._waiting.add(order)
 
     def made(self, order: UUID, now: float) -> None:
@@ -106,12 +104,6 @@ class RateGate:
     def assume(self, count: int, now: float) -> None:
         """Counts what an engine before this one sent lately, as if it left now."""
         self._made_at.extend([now] * count)
-
-    def _refill(self, now: float) -> None:
-        capacity = max(1.0, BURST_S * self.per_second)
-        passed = now - self._filled_at if self._filled_at is not None else BURST_S
-        self._tokens = min(capacity, self._tokens + passed * self.per_second)
-        self._filled_at = now
 
     def _forget(self, now: float) -> None:
         # The last stays: it is what a rate below one call in 10 s looks back at, for as long as that takes.

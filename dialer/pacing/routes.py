@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -26,8 +26,8 @@ class Candidate:
     contact_id: int
     number: str
     """E.164."""
-    avoid: str | None
-    """The trunk that failed this number before. A contact whose only trunk is avoided stays out: not avoiding it any
+    avoid: Collection[str] = ()
+    """The trunks that failed this number before. A contact whose only trunk is avoided stays out: not avoiding it any
     more is the retry policy's decision."""
 
 
@@ -55,7 +55,7 @@ def assign(
         usable = [
             route
             for route in routes
-            if left.get(route.trunk, 0) > 0 and route.trunk != candidate.avoid and carries(route, candidate.number)
+            if left.get(route.trunk, 0) > 0 and route.trunk not in candidate.avoid and carries(route, candidate.number)
         ]
         if not usable:
             continue

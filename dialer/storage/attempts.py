@@ -14,7 +14,8 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.campaign.model import Campaign
-from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Terms, Totals
+from dialer.campaign.running import terms
+from dialer.contacts.contact import Claim, Contact, ContactChange, Leftover, Totals
 from dialer.crash_points import reach
 from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
@@ -31,6 +32,7 @@ _ATTEMPT_TYPES = {
     "accepted_at": "timestamptz",
     "ringing_at": "timestamptz",
     "answered_at": "timestamptz",
+    "first_audio_at": "timestamptz",
     "hung_up_at": "timestamptz",
     "ended_at": "timestamptz",
     "settles_s": "float8",
@@ -46,6 +48,7 @@ _CONTACT_TYPES = {
     "wave": "int",
     "next_attempt_at": "timestamptz",
     "next_number": "text",
+    "avoid": "text",
     "closed_as": "text",
     "on_hold": "bool",
 }
@@ -72,12 +75,12 @@ with saved as (
   where t.id = d.id and t.state <> 'ended'
   returning t.contact_id, t.state
 )
-update contact t set {_sets(_CONTACT_TYPES, "contact_id")}
+update contact t set {_sets(_CONTACT_TYPES, "contact_id", "avoid")}, avoid_trunks = string_to_array(d.avoid, ' ')
 from {_arrays(_CONTACT_TYPES, "c_")} join saved on saved.contact_id = d.contact_id and saved.state = 'ended'
 where t.id = d.contact_id
 """)
 _FLOW_RESULTS = text(
-    "select attempt_id, result, step, answers, detail, at from flow_result where attempt_id = any(:ids)"
+    "select attempt_id, result, step, answers, detail, at, audio_at from flow_result where attempt_id = any(:ids)"
 )
 _OPEN = text("""
 select a.*, c.numbers, c.attempts, p.tenant_id, r.document, person.person_key
@@ -85,9 +88,13 @@ from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a
   join revision r on r.id = a.revision_id join person on person.id = a.person_id
 where a.state <> 'ended' and a.node = :node
 """)
+# By way of the campaigns under way: their index holds the moments.
 _SENT_SINCE = text("""
-select count(*) from attempt
-where campaign_id = :campaign and submitting_at > clock_timestamp() - make_interval(secs => :seconds)
+select a.trunk, count(*) as attempts
+from campaign_node n join attempt a on a.campaign_id = n.campaign_id
+where n.node = :node and a.node = :node and (cast(:campaign as bigint) is null or n.campaign_id = :campaign)
+  and a.submitting_at > clock_timestamp() - make_interval(secs => :seconds)
+group by 1
 """)
 _KNOWN = text("select id from attempt where id = any(:ids)")
 _TOTALS = text("""
@@ -114,7 +121,8 @@ select due.*, (
 from due
 """)
 _BY_DISPOSITION = text("""
-select disposition, count(*) from attempt where campaign_id = :id and disposition is not null group by 1
+select disposition, count(*) from attempt
+where campaign_id = :id and node = :node and disposition is not null group by 1
 """)
 
 
@@ -135,11 +143,16 @@ async def save(
         await leases.require(connection, node, epoch)
         rows = [_row(attempt, now) for attempt in attempts]
         values: dict[str, Any] = {f"a_{name}": [row[name] for row in rows] for name in _ATTEMPT_TYPES}
-        values |= {f"c_{name}": [getattr(change, name) for change in contacts] for name in _CONTACT_TYPES}
+        values |= {f"c_{name}": [_contact_value(change, name) for change in contacts] for name in _CONTACT_TYPES}
         await connection.execute(_SAVE, values)
         await insert_rows(connection, tables.event, events)
         reach("saving")
     reach("saved")
+
+
+def _contact_value(change: ContactChange, name: str) -> Any:
+    # An array of arrays must be a rectangle in PostgreSQL; names of trunks hold no space.
+    return " ".join(change.avoid_trunks) or None if name == "avoid" else getattr(change, name)
 
 
 def _row(attempt: Attempt, now: datetime) -> dict[str, Any]:
@@ -171,6 +184,7 @@ async def flow_results(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> list
                 answers=row.answers,
                 detail=row.detail,
                 at=row.at,
+                audio_at=row.audio_at,
             )
             for row in rows
         ]
@@ -193,15 +207,10 @@ async def open_attempts(engine: AsyncEngine, node: str) -> list[Leftover]:
                     person_key=row.person_key,
                 ),
             ),
-            terms=_terms(row.document),
+            terms=terms(Campaign.model_validate(row.document)),
         )
         for row in rows
     ]
-
-
-def _terms(document: dict[str, Any]) -> Terms:
-    campaign = Campaign.model_validate(document)
-    return Terms(retry=campaign.retry, longest_s=campaign.capacity.ring + campaign.capacity.longest_call)
 
 
 def _attempt(row: Row[Any]) -> Attempt:
@@ -216,6 +225,7 @@ def _attempt(row: Row[Any]) -> Attempt:
         node=row.node,
         trunk=row.trunk,
         submitting_at=row.submitting_at,
+        caller_id=row.caller_id or "",
         epoch=row.epoch,
         boot=row.boot,
         state=State(row.state),
@@ -232,11 +242,14 @@ def _attempt(row: Row[Any]) -> Attempt:
     )
 
 
-async def sent_lately(engine: AsyncEngine, campaign_id: int, within_s: float) -> int:
-    """How many of a campaign's attempts were submitted within the last seconds."""
+async def sent_lately(
+    engine: AsyncEngine, node: str, within_s: float, campaign_id: int | None = None
+) -> dict[str, int]:  # fmt: skip
+    """How many attempts were submitted to a node within the last seconds, by trunk: of a campaign, or of all."""
     async with engine.connect() as connection:
-        values = {"campaign": campaign_id, "seconds": within_s}
-        return int((await connection.execute(_SENT_SINCE, values)).scalar_one())
+        values = {"node": node, "campaign": campaign_id, "seconds": within_s}
+        rows = (await connection.execute(_SENT_SINCE, values)).all()
+    return {row.trunk: row.attempts for row in rows}
 
 
 async def unknown(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> set[UUID]:
@@ -263,8 +276,8 @@ async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int) -> Tot
     )
 
 
-async def dispositions(engine: AsyncEngine, campaign_id: int) -> dict[Disposition, int]:
-    """A campaign's verdicts so far."""
+async def dispositions(engine: AsyncEngine, campaign_id: int, node: str) -> dict[Disposition, int]:
+    """A campaign's verdicts so far, of calls through a node."""
     async with engine.connect() as connection:
-        rows = (await connection.execute(_BY_DISPOSITION, {"id": campaign_id})).all()
+        rows = (await connection.execute(_BY_DISPOSITION, {"id": campaign_id, "node": node})).all()
     return {Disposition(name): number for name, number in rows}

@@ -1,11 +1,15 @@
-"""Takes due contacts for dialling: inside their window, below the ceiling, nobody twice; the attempt row comes first.
+"""Takes due contacts for dialling: inside their window, below every limit, nobody twice; the attempt row comes first.
 
-All of it is one transaction that holds the campaign's row, so that engines side by side cannot pass the ceiling
-together, and the node's lease. What commits here may be dialled; nothing else may.
+All of it is one transaction. It locks the rows of the limits in one order, so that engines side by side cannot pass
+them together, then the campaign's, and the node's lease; then it counts. What commits here may be dialled; nothing else
+may.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -14,71 +18,93 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.calls.log import event_row
-from dialer.contacts.contact import Claim, ClaimResult, Contact
+from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, Tried
+from dialer.pacing.decide import Binding
+from dialer.pacing.routes import Candidate, assign
 from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 
-_LOCK = text("select tenant_id from campaign where id = :campaign for no key update")
+# Sorted below the lock, so every claim takes them in this order (PostgreSQL locks rows as the sort returns them).
+_LIMITS = text("""
+select scope, name, max_concurrent from capacity_limit
+where max_concurrent is not null
+  and (scope = 'site' or (scope = 'node' and name = :node) or (scope = 'trunk' and name = any(:trunks)))
+order by scope, name for no key update
+""")
 
-# A pause holds from its commit on, whether or not the engine has heard of it.
-_MAY_RUN = text("select exists (select from campaign_run where campaign_id = :campaign and wanted = 'running')")
+# A pause and a lower ceiling hold from their commit on, whether or not the engine has heard of them.
+_CAMPAIGN = text("""
+select c.tenant_id, w.wanted = 'running' as may_run, w.max_concurrent
+from campaign c join campaign_run w on w.campaign_id = c.id
+where c.id = :campaign for no key update of c for share of w
+""")
 
-_IN_USE = text(
-    "select count(*) from attempt where campaign_id = :campaign and (slot_until is null or slot_until > now())"
-)
+_IN_USE = text("""
+select node = :node as here, trunk, campaign_id = :campaign as ours, count(*) as calls
+from attempt where slot_until is null or slot_until > now() group by 1, 2, 3
+""")
 
 # now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment.
 # SKIP LOCKED alone does not see calls of other campaigns: the open-attempt indexes do, and `on conflict` obeys them.
-_CLAIM = text("""
-with due as (
-  select c.id, c.person_id, c.next_number, c.wave
-  from contact c
-  where c.campaign_id = :campaign and c.next_attempt_at <= clock_timestamp()
-    and exists (select from open_interval o
-                where o.revision_id = :revision and o.zones = c.zones
-                  and o.opens_at <= clock_timestamp() and clock_timestamp() < o.closes_at)
-    and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
-    and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
-  order by c.next_attempt_at, c.id
-  limit :most
-  for update of c skip locked
-), placed as (
-  insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state,
+# A trunk that failed somebody is avoided for a while only: no other may be there any more.
+_DUE = text("""
+select c.id, c.person_id, c.next_number, c.wave, avoid.trunks as avoid
+from contact c cross join lateral (
+  select case when c.next_attempt_at > clock_timestamp() - interval '5 minutes'
+         then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
+) avoid
+where c.campaign_id = :campaign and c.next_attempt_at <= clock_timestamp()
+  and exists (select from open_interval o
+              where o.revision_id = :revision and o.zones = c.zones
+                and o.opens_at <= clock_timestamp() and clock_timestamp() < o.closes_at)
+  and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
+              where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
+  and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
+  and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
+order by c.next_attempt_at, c.id
+limit :most
+for update of c skip locked
+""")
+
+_PLACE = text("""
+with placed as (
+  insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, caller_id, state,
                        submitting_at, epoch, boot, seq)
-  select gen_random_uuid(), :campaign, :revision, due.id, due.person_id, due.next_number, due.wave, :node, :trunk,
-         'submitting', clock_timestamp(), :epoch, :boot, 1
-  from due
+  select gen_random_uuid(), :campaign, :revision, d.contact_id, d.person_id, d.number, d.wave, :node, d.trunk,
+         d.caller_id, 'submitting', clock_timestamp(), :epoch, :boot, 1
+  from unnest(cast(:contact_id as bigint[]), cast(:person_id as bigint[]), cast(:number as text[]),
+              cast(:wave as int[]), cast(:trunk as text[]), cast(:caller_id as text[]))
+    as d(contact_id, person_id, number, wave, trunk, caller_id)
   on conflict do nothing
-  returning id, contact_id, number, wave, submitting_at
+  returning id, contact_id, number, wave, trunk, caller_id, submitting_at
 ), taken as (
   update contact c set next_attempt_at = null, next_number = null, dials = c.dials + 1
   from placed where c.id = placed.contact_id
   returning c.id, c.person_id, c.numbers, c.attempts, c.dials
 )
-select p.id, p.contact_id, p.number, p.wave, p.submitting_at, t.numbers, t.attempts, t.dials, person.person_key
+select p.id, p.contact_id, p.number, p.wave, p.trunk, p.caller_id, p.submitting_at, t.numbers, t.attempts, t.dials,
+  person.person_key
 from placed p join taken t on t.id = p.contact_id join person on person.id = t.person_id
 order by p.contact_id
 """)
 
 _HISTORY = text("""
-select contact_id, number, disposition from attempt
+select contact_id, number, disposition, trunk, wave, ringing_at is not null as rang from attempt
 where contact_id = any(:contacts) and state = 'ended' order by ended_at, id
 """)
 
 
-async def claim(
-    engine: AsyncEngine,
-    *,
-    campaign_id: int,
-    revision_id: int,
-    node: str,
-    epoch: int,
-    boot: str,
-    trunk: str,
-    max_concurrent: int,
-    most: int,
-) -> ClaimResult:
-    """Claims at most `most` due contacts of a campaign that is wanted to run, never more than the ceiling leaves.
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """How many calls may be claimed, which limit says so, and how many each trunk may take of them."""
+
+    calls: int
+    bound: Binding
+    trunks: Mapping[str, int]
+
+
+async def claim(engine: AsyncEngine, order: ClaimOrder, *, node: str, epoch: int) -> ClaimResult:
+    """Claims due contacts of a campaign that is wanted to run, never more than any limit leaves.
 
     Attempt rows and events are committed.
 
@@ -86,44 +112,96 @@ async def claim(
     Raises Fenced when the node's lease has another epoch.
     """
     async with engine.begin() as connection:
-        campaign = (await connection.execute(_LOCK, {"campaign": campaign_id})).one()
+        names = [route.trunk for route in order.routes]
+        limits = (await connection.execute(_LIMITS, {"node": node, "trunks": names})).all()
+        campaign = (await connection.execute(_CAMPAIGN, {"campaign": order.campaign_id})).first()
         await leases.require(connection, node, epoch)
-        may_run = (await connection.execute(_MAY_RUN, {"campaign": campaign_id})).scalar_one()
-        in_use = int((await connection.execute(_IN_USE, {"campaign": campaign_id})).scalar_one())
-        room = min(most, max_concurrent - in_use)
-        if room <= 0 or not may_run:
-            return ClaimResult(claims=[], in_use=in_use)
-        rows = (
-            await connection.execute(
-                _CLAIM,
-                {
-                    "campaign": campaign_id,
-                    "revision": revision_id,
-                    "most": room,
-                    "node": node,
-                    "trunk": trunk,
-                    "epoch": epoch,
-                    "boot": boot,
-                },
-            )
-        ).all()
-        histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
+        if campaign is None or not campaign.may_run:
+            return ClaimResult(claims=[], bound=Binding.PAUSED)
+        in_use = (await connection.execute(_IN_USE, {"node": node, "campaign": order.campaign_id})).all()
+        room = _room(order, min(order.ceiling, campaign.max_concurrent), limits, in_use)
+        if room.calls <= 0:
+            return ClaimResult(claims=[], bound=room.bound)
+        due = await _due(connection, order, room)
         placed = {
-            "tenant_id": campaign.tenant_id, "campaign_id": campaign_id, "revision_id": revision_id, "node": node,
-            "trunk": trunk, "epoch": epoch, "boot": boot,
+            "tenant_id": campaign.tenant_id, "campaign_id": order.campaign_id, "revision_id": order.revision_id,
+            "node": node, "epoch": epoch, "boot": order.boot,
         }  # fmt: skip
-        claims = [_claim(row, placed, histories.get(row.contact_id, ())) for row in rows]
-        await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
-    return ClaimResult(claims=claims, in_use=in_use)
+        claims = await _place(connection, order, room, due, placed) if due else []
+    bound = room.bound if len(due) == room.calls and room.calls < order.most else None
+    return ClaimResult(claims=claims, bound=bound)
 
 
-def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[tuple[str, Disposition], ...]) -> Claim:
+def _room(
+    order: ClaimOrder, ceiling: int, limits: Sequence[Row[Any]], in_use: Sequence[Row[Any]]
+) -> _Room:  # fmt: skip
+    used = Counter[str]()
+    for row in in_use:
+        used["site"] += row.calls
+        used["campaign"] += row.calls * row.ours
+        used["node"] += row.calls * row.here
+        used[f"trunk {row.trunk}"] += row.calls
+    most = {(row.scope, row.name): row.max_concurrent for row in limits}
+    trunks = {
+        name: min(room, most[("trunk", name)] - used[f"trunk {name}"]) if ("trunk", name) in most else room
+        for name, room in order.room.items()
+    }
+    left = {Binding.CEILING: ceiling - used["campaign"]}
+    for (scope, _), limit in most.items():
+        if scope != "trunk":
+            left[Binding.SITE_CEILING if scope == "site" else Binding.NODE_CEILING] = limit - used[scope]
+    left[Binding.TRUNK_CEILING] = sum(max(0, room) for room in trunks.values())
+    bound = min(left, key=lambda one: left[one])
+    return _Room(calls=min(order.most, left[bound]), bound=bound, trunks=trunks)
+
+
+async def _due(connection: AsyncConnection, order: ClaimOrder, room: _Room) -> Sequence[Row[Any]]:
+    open_routes = [
+        (route.trunk, prefix)
+        for route in order.routes
+        if room.trunks.get(route.trunk, 0) > 0
+        for prefix in route.prefixes or ("",)
+    ]
+    values = {
+        "campaign": order.campaign_id, "revision": order.revision_id, "most": room.calls,
+        "trunks": [trunk for trunk, _ in open_routes], "prefixes": [prefix for _, prefix in open_routes],
+    }  # fmt: skip
+    return (await connection.execute(_DUE, values)).all()
+
+
+async def _place(
+    connection: AsyncConnection, order: ClaimOrder, room: _Room, due: Sequence[Row[Any]], placed: dict[str, Any]
+) -> list[Claim]:
+    """Writes an attempt for everybody who finds a trunk with room."""
+    candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in due]
+    trunks = assign(candidates, order.routes, room.trunks, order.placed)
+    chosen = [row for row in due if row.id in trunks]
+    values = {
+        "campaign": order.campaign_id, "revision": order.revision_id, "node": placed["node"], "epoch": placed["epoch"],
+        "boot": order.boot,
+        "contact_id": [row.id for row in chosen],
+        "person_id": [row.person_id for row in chosen],
+        "number": [row.next_number for row in chosen],
+        "wave": [row.wave for row in chosen],
+        "trunk": [trunks[row.id] for row in chosen],
+        "caller_id": [order.identity(trunks[row.id], row.next_number) for row in chosen],
+    }  # fmt: skip
+    rows = (await connection.execute(_PLACE, values)).all()
+    histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
+    claims = [_claim(row, placed, histories.get(row.contact_id, ())) for row in rows]
+    await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
+    return claims
+
+
+def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[Tried, ...]) -> Claim:
     return Claim(
         attempt=Attempt(
             id=row.id,
             contact_id=row.contact_id,
             number=row.number,
             wave=row.wave,
+            trunk=row.trunk,
+            caller_id=row.caller_id,
             submitting_at=row.submitting_at,
             seq=1,
             **placed,
@@ -138,15 +216,16 @@ def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[tuple[str, Disp
     )
 
 
-async def history(
-    connection: AsyncConnection, contact_ids: list[int]
-) -> dict[int, tuple[tuple[str, Disposition], ...]]:
-    """The ended attempts of contacts, oldest first: number and verdict."""
+async def history(connection: AsyncConnection, contact_ids: list[int]) -> dict[int, tuple[Tried, ...]]:
+    """The ended attempts of contacts, oldest first."""
     if not contact_ids:
         return {}
-    found: dict[int, list[tuple[str, Disposition]]] = {}
+    found: dict[int, list[Tried]] = {}
     for row in await connection.execute(_HISTORY, {"contacts": contact_ids}):
-        found.setdefault(row.contact_id, []).append((row.number, Disposition(row.disposition)))
+        found.setdefault(row.contact_id, []).append(
+            Tried(number=row.number, disposition=Disposition(row.disposition), trunk=row.trunk, wave=row.wave,
+                  rang=row.rang)
+        )  # fmt: skip
     return {contact_id: tuple(tries) for contact_id, tries in found.items()}
 
 
@@ -164,5 +243,6 @@ def _submitting(attempt: Attempt) -> dict[str, object]:
             "wave": attempt.wave,
             "node": attempt.node,
             "trunk": attempt.trunk,
+            "caller_id": attempt.caller_id,
         },
     )

@@ -92,9 +92,9 @@ def listed(connection: Connection) -> list[Row[tuple[object, ...]]]:
     return list(connection.execute(_LEASES))
 
 
-def is_live(connection: Connection, node: str) -> bool:
-    """Whether an engine dials through the node now."""
-    return any(row.node == node and row.live and not is_gone(row.holder) for row in listed(connection))
+def live(connection: Connection) -> set[str]:
+    """The nodes that an engine dials through now."""
+    return {str(row.node) for row in listed(connection) if row.live and not is_gone(str(row.holder))}
 
 
 def this_process() -> str:

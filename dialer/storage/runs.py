@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dialer.calls.log import event_row
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import Overrides, RunningCampaign, Wanted, WantedRun, running
+from dialer.pacing.shares import HOLD_S, NodeShare, next_share
 from dialer.storage import leases, tables
 
 log = logging.getLogger(__name__)
+
+RATE_FORGOTTEN_S = leases.LEASE_S + HOLD_S
+"""An engine that has not looked at its share for so long has lost its lease, and its last calls count no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +30,23 @@ class Order:
     """Who wants what of a campaign, and why."""
 
     verb: str
-    """As the event log has it: run, pause, resume, drain, stop; of the engine finished, drained, left, refused."""
+    """As the event log has it: run, pause, resume, drain, stop, set; of the engine finished, drained, left, refused."""
     wanted: Wanted
     by: str
     why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRun:
+    """A campaign's part on one of its nodes."""
+
+    node: str
+    progress: dict[str, Any] | None
+    progress_at: datetime | None
+    engine_live: bool
+    """An engine dials through the node."""
+    followed: bool
+    """That engine runs this campaign: it said so lately, or was told to after it began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +55,45 @@ class StoredRun:
 
     campaign_id: int
     revision_id: int
-    node: str
     wanted: Wanted
     wanted_at: datetime
     wanted_by: str
     wanted_why: str | None
-    progress: dict[str, Any] | None
-    progress_at: datetime | None
-    engine_live: bool
-    """An engine dials through its node."""
-    followed: bool
-    """That engine runs this campaign: it said so lately, or was told to after it began."""
+    nodes: tuple[NodeRun, ...]
+
+    @property
+    def engine_live(self) -> bool:
+        """An engine dials through one of its nodes."""
+        return any(one.engine_live for one in self.nodes)
+
+    @property
+    def followed(self) -> bool:
+        """An engine runs it."""
+        return any(one.followed for one in self.nodes)
+
+    @property
+    def progress(self) -> list[dict[str, Any]]:
+        """What engines last said of it, of each node that said anything."""
+        return [one.progress for one in self.nodes if one.progress is not None]
 
 
 _BEGIN = text("""
-insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, wanted_why, orders,
-                          max_concurrent, calls_per_second)
-values (:campaign, :revision, :node, 'running', clock_timestamp(), :by, :why, 1, :ceiling, :rate)
-on conflict (campaign_id) do update set revision_id = excluded.revision_id, node = excluded.node, wanted = 'running',
+insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, wanted_why, orders, began_at,
+                          max_concurrent, calls_per_second, priority, share)
+values (:campaign, :revision, 'running', clock_timestamp(), :by, :why, 1, clock_timestamp(),
+        :ceiling, :rate, :priority, :share)
+on conflict (campaign_id) do update set revision_id = excluded.revision_id, wanted = 'running',
   wanted_at = excluded.wanted_at, wanted_by = excluded.wanted_by, wanted_why = excluded.wanted_why,
-  orders = campaign_run.orders + 1, max_concurrent = excluded.max_concurrent,
-  calls_per_second = excluded.calls_per_second, progress = null, progress_at = null
+  orders = campaign_run.orders + 1, began_at = excluded.began_at, max_concurrent = excluded.max_concurrent,
+  calls_per_second = excluded.calls_per_second, priority = excluded.priority, share = excluded.share
 returning orders, wanted_at
+""")
+# A share of the rate outlives the run: what was sent under it still counts.
+_NODES = text("""
+with gone as (delete from campaign_node where campaign_id = :campaign and node <> all(:nodes))
+insert into campaign_node (campaign_id, node, weight)
+select :campaign, d.* from unnest(cast(:nodes as text[]), cast(:weights as int[])) as d(node, weight)
+on conflict (campaign_id, node) do update set weight = excluded.weight, progress = null, progress_at = null
 """)
 _CHANGE = text("""
 update campaign_run set wanted = :wanted, wanted_at = clock_timestamp(), wanted_by = :by, wanted_why = :why,
@@ -67,33 +101,74 @@ update campaign_run set wanted = :wanted, wanted_at = clock_timestamp(), wanted_
 where campaign_id = :campaign and wanted = any(:from)
 returning orders, wanted_at
 """)
+_SET = text("""
+update campaign_run set max_concurrent = coalesce(:max_concurrent, max_concurrent),
+  calls_per_second = coalesce(:calls_per_second, calls_per_second), priority = coalesce(:priority, priority),
+  share = coalesce(:share, share), orders = orders + 1
+where campaign_id = :campaign and wanted <> 'idle'
+returning orders, wanted, clock_timestamp() as at, max_concurrent, calls_per_second, priority, share
+""")
 _FIND = text("""
-select w.*, coalesce(w.progress_at > clock_timestamp() - interval '15 seconds' or w.wanted_at >= l.taken_at, false)
-  as followed
-from campaign_run w left join engine_lease l on l.node = w.node where w.campaign_id = :campaign
+select w.campaign_id, w.revision_id, w.wanted, w.wanted_at, w.wanted_by, w.wanted_why
+from campaign_run w where w.campaign_id = :campaign
+""")
+_NODES_OF = text("""
+select n.node, n.progress, n.progress_at, coalesce(
+  n.progress_at > clock_timestamp() - interval '15 seconds' or w.wanted_at >= l.taken_at, false) as followed
+from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id left join engine_lease l on l.node = n.node
+where n.campaign_id = :campaign order by n.node
 """)
 _WANTED = text("""
-select w.*, r.document
-from campaign_run w join revision r on r.id = w.revision_id
-where w.node = :node and w.wanted <> 'idle'
+select w.*, extract(epoch from clock_timestamp() - w.began_at) as running_for_s, r.document
+from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id join revision r on r.id = w.revision_id
+where n.node = :node and w.wanted <> 'idle'
   and (:all or w.campaign_id = any(:own)
        or w.wanted_at >= (select taken_at from engine_lease where node = :node and epoch = :epoch))
 order by w.wanted_at
 """)
 _PROGRESS = text("""
-update campaign_run w set progress = cast(d.progress as jsonb), progress_at = clock_timestamp()
+update campaign_node n set progress = cast(d.progress as jsonb), progress_at = clock_timestamp()
 from unnest(cast(:campaigns as bigint[]), cast(:progress as text[])) as d(campaign_id, progress)
-where w.campaign_id = d.campaign_id
+where n.campaign_id = d.campaign_id and n.node = :node
+""")
+_REPORT = text("""
+insert into node_report (node, report, reported_at) values (:node, cast(:report as jsonb), clock_timestamp())
+on conflict (node) do update set report = excluded.report, reported_at = excluded.reported_at
+""")
+# All rows of a campaign, so that engines look at its rate one after another.
+_RATES = text("""
+select n.campaign_id, n.node, n.weight, n.rate_share, n.rate_high, extract(epoch from n.rate_high_until) as high_until,
+  n.node = :node as ours, extract(epoch from clock_timestamp() - n.rate_at) as age_s,
+  extract(epoch from clock_timestamp()) as now, w.calls_per_second as total
+from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id
+where n.campaign_id = any(:campaigns) order by n.campaign_id, n.node for update of n
+""")
+_KEEP_RATES = text("""
+update campaign_node n set rate_share = d.share, rate_high = d.high, rate_high_until = to_timestamp(d.until),
+  rate_at = clock_timestamp()
+from unnest(cast(:campaigns as bigint[]), cast(:shares as float8[]), cast(:highs as float8[]),
+            cast(:untils as float8[])) as d(campaign_id, share, high, until)
+where n.campaign_id = d.campaign_id and n.node = :node
+""")
+_STILL_CALLS = text("""
+select exists (select from attempt a join engine_lease l on l.node = a.node
+               where a.campaign_id = :campaign and a.state <> 'ended' and a.node <> :node
+                 and l.lease_until > clock_timestamp())
 """)
 
 
-def begin(connection: Connection, campaign: RunningCampaign, node: str, by: str, why: str | None = None) -> None:
-    """Wants a campaign to run on a node, by a revision and limits; whatever was wanted before."""
+def begin(
+    connection: Connection, campaign: RunningCampaign, nodes: Mapping[str, int], by: str, why: str | None = None
+) -> None:
+    """Wants a campaign to run on nodes (each with its weight), by a revision and limits; whatever was wanted before."""
     row = connection.execute(
         _BEGIN,
-        {"campaign": campaign.id, "revision": campaign.revision_id, "node": node, "by": by, "why": why,
-         "ceiling": campaign.max_concurrent, "rate": campaign.calls_per_second},
+        {"campaign": campaign.id, "revision": campaign.revision_id, "by": by, "why": why,
+         "ceiling": campaign.max_concurrent, "rate": campaign.calls_per_second, "priority": campaign.priority,
+         "share": campaign.share},
     ).one()  # fmt: skip
+    values = {"campaign": campaign.id, "nodes": list(nodes), "weights": list(nodes.values())}
+    connection.execute(_NODES, values)
     order = Order(verb="run", wanted=Wanted.RUNNING, by=by, why=why)
     connection.execute(
         insert(tables.event), [_event(campaign.id, campaign.tenant_id, order, row.orders, row.wanted_at)]
@@ -113,24 +188,46 @@ def change(connection: Connection, campaign_id: int, tenant_id: str, order: Orde
     return True
 
 
+def set_limits(
+    connection: Connection, campaign_id: int, tenant_id: str, limits: Overrides, by: str, why: str | None
+) -> Overrides | None:
+    """Changes a campaign's limits while it runs, and logs it; the limits then, None when it is idle."""
+    values = {"campaign": campaign_id, **asdict(limits)}
+    row = connection.execute(_SET, values).first()
+    if row is None:
+        return None
+    now = Overrides(**{name: getattr(row, name) for name in asdict(limits)})
+    order = Order(verb="set", wanted=Wanted(row.wanted), by=by, why=why)
+    event = _event(campaign_id, tenant_id, order, row.orders, row.at)
+    event["payload"] |= asdict(now)
+    connection.execute(insert(tables.event), [event])
+    return now
+
+
 def find(connection: Connection, campaign_id: int) -> StoredRun | None:
     """A campaign's run; None when it never ran."""
     row = connection.execute(_FIND, {"campaign": campaign_id}).first()
     if row is None:
         return None
-    engine_live = leases.is_live(connection, row.node)
+    live = leases.live(connection)
+    nodes = tuple(
+        NodeRun(
+            node=one.node,
+            progress=one.progress,
+            progress_at=one.progress_at,
+            engine_live=one.node in live,
+            followed=one.node in live and one.followed,
+        )
+        for one in connection.execute(_NODES_OF, {"campaign": campaign_id})
+    )
     return StoredRun(
         campaign_id=row.campaign_id,
         revision_id=row.revision_id,
-        node=row.node,
         wanted=Wanted(row.wanted),
         wanted_at=row.wanted_at,
         wanted_by=row.wanted_by,
         wanted_why=row.wanted_why,
-        progress=row.progress,
-        progress_at=row.progress_at,
-        engine_live=engine_live,
-        followed=engine_live and row.followed,
+        nodes=nodes,
     )
 
 
@@ -145,22 +242,73 @@ async def wanted(engine: AsyncEngine, node: str, epoch: int, own: Sequence[int] 
     return [one for one in map(_wanted, rows) if one is not None]
 
 
-async def report(engine: AsyncEngine, node: str, epoch: int, progress: Mapping[int, dict[str, Any]]) -> None:
-    """Stores how far campaigns are, for those who watch from elsewhere. Raises Fenced."""
-    if not progress:
-        return
+async def report(
+    engine: AsyncEngine, node: str, epoch: int, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]
+) -> None:
+    """Stores how far campaigns are on a node and how it is, for those who watch from elsewhere. Raises Fenced."""
     async with engine.begin() as connection:
         await leases.require(connection, node, epoch)
         texts = [json.dumps(one) for one in progress.values()]
-        await connection.execute(_PROGRESS, {"campaigns": list(progress), "progress": texts})
+        await connection.execute(_PROGRESS, {"node": node, "campaigns": list(progress), "progress": texts})
+        await connection.execute(_REPORT, {"node": node, "report": json.dumps(of_node)})
 
 
-async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, last: Order) -> None:
-    """Makes a campaign idle. Raises Fenced."""
+async def rate_shares(
+    engine: AsyncEngine, node: str, epoch: int, campaigns: Sequence[int], *, able: bool
+) -> dict[int, float]:
+    """How many calls a second of each campaign's this node may start from now on. Raises Fenced.
+
+    `able`: it can call; if not, the others get its part.
+    """
     async with engine.begin() as connection:
         await leases.require(connection, node, epoch)
+        rows = (await connection.execute(_RATES, {"node": node, "campaigns": list(campaigns)})).all()
+        mine = {row.campaign_id: row for row in rows if row.ours}
+        found = {
+            campaign: next_share(
+                float(row.now), row.total, _share(row) if able else replace(_share(row), weight=0),
+                [_share(one) for one in rows if one.campaign_id == campaign and not one.ours and _is_known(one)],
+            )
+            for campaign, row in mine.items()
+        }  # fmt: skip
+        await connection.execute(
+            _KEEP_RATES,
+            {"node": node, "campaigns": list(found), "shares": [one.share for one in found.values()],
+             "highs": [one.high for one in found.values()], "untils": [one.high_until for one in found.values()]},
+        )  # fmt: skip
+    return {campaign: one.share for campaign, one in found.items()}
+
+
+def _share(row: Row[Any]) -> NodeShare:
+    return NodeShare(
+        node=row.node, weight=row.weight, share=row.rate_share, high=row.rate_high,
+        high_until=float(row.high_until or 0.0),
+    )  # fmt: skip
+
+
+def _is_known(row: Row[Any]) -> bool:
+    """Whether a node's engine looked at its share so lately that what it sent under it may still count."""
+    return row.age_s is not None and row.age_s < RATE_FORGOTTEN_S
+
+
+async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, last: Order) -> bool:
+    """Makes a campaign idle; False while another live engine has calls of it. Raises Fenced."""
+    async with engine.begin() as connection:
+        await leases.require(connection, node, epoch)
+        values = {"campaign": campaign_id, "node": node}
+        if (await connection.execute(_STILL_CALLS, values)).scalar_one():
+            return False
         active = [one for one in Wanted if one is not Wanted.IDLE]
         await connection.run_sync(change, campaign_id, tenant_id, last, active)
+        return True
+
+
+async def pause(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, why: str) -> None:
+    """Pauses a running campaign on the engine's own account. Raises Fenced."""
+    order = Order(verb="pause", wanted=Wanted.PAUSED, by="dialer", why=why)
+    async with engine.begin() as connection:
+        await leases.require(connection, node, epoch)
+        await connection.run_sync(change, campaign_id, tenant_id, order, [Wanted.RUNNING])
 
 
 def _wanted(row: Row[Any]) -> WantedRun | None:
@@ -170,10 +318,13 @@ def _wanted(row: Row[Any]) -> WantedRun | None:
         # Of another release, perhaps. The others must not suffer; this one is not dialled.
         log.exception("a campaign cannot be read", extra={"event": "campaign.unreadable", "id": row.campaign_id})
         return None
-    limits = Overrides(max_concurrent=row.max_concurrent, calls_per_second=row.calls_per_second)
+    limits = Overrides(
+        max_concurrent=row.max_concurrent, calls_per_second=row.calls_per_second, priority=row.priority, share=row.share
+    )
     return WantedRun(
         campaign=running(campaign, row.campaign_id, row.revision_id, limits),
         wanted=Wanted(row.wanted),
+        running_for_s=float(row.running_for_s),
     )
 
 

@@ -20,9 +20,9 @@ from dialer.calls.results import DialogueEnd, Writes
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.running import Wanted, WantedRun
 from dialer.clock import DatabaseClock, monotonic
-from dialer.contacts.contact import ClaimResult, ContactChange, Leftover, Totals
+from dialer.contacts.contact import ClaimOrder, ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway, DialerError
-from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, restore, runs, spool
+from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, limits, restore, runs, spool
 from dialer.storage.session import explain
 from dialer.storage.spool import Archive, Spool
 
@@ -79,27 +79,19 @@ class PostgresStore:
                 self._clock.set(now)
             return leases.LEASE_S
 
+    def forget_lease(self) -> None:
+        """The node is another engine's; it may be taken again when that one is gone."""
+        self.epoch = 0
+
     async def ensure_partitions(self, now: datetime) -> None:
         """Makes the event log's partitions for the week ahead."""
         async with _plain_errors(), self._engine.begin() as connection:
             await connection.run_sync(event_log.ensure_partitions, now)
 
-    async def claim(
-        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
-    ) -> ClaimResult:
-        """At most `most` due contacts with their committed attempts."""
+    async def claim(self, order: ClaimOrder) -> ClaimResult:
+        """Due contacts with their committed attempts, within every limit."""
         async with _plain_errors():
-            return await claims.claim(
-                self._engine,
-                campaign_id=campaign_id,
-                revision_id=revision_id,
-                node=self._node,
-                epoch=self.epoch,
-                boot=boot,
-                trunk=trunk,
-                max_concurrent=max_concurrent,
-                most=most,
-            )
+            return await claims.claim(self._engine, order, node=self._node, epoch=self.epoch)
 
     async def save(
         self, changed: Sequence[Attempt], contacts: Sequence[ContactChange], events: Sequence[dict[str, Any]]
@@ -183,26 +175,41 @@ class PostgresStore:
             ahead = await connection.run_sync(restore.ahead, self._journal_dir, lines)
         return "" if ahead is None else str(ahead)
 
-    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
-        """How many of a campaign's attempts were submitted within the last seconds."""
+    async def sent_lately(self, within_s: float, campaign_id: int | None = None) -> dict[str, int]:
+        """How many attempts were submitted to this node within the last seconds, by trunk: of a campaign, or of all."""
         async with _plain_errors():
-            return await attempts.sent_lately(self._engine, campaign_id, within_s)
+            return await attempts.sent_lately(self._engine, self._node, within_s, campaign_id)
 
     async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
         """What this node is to run: what was ordered since it is ours, and `own`; None: everything."""
         async with _plain_errors():
             return await runs.wanted(self._engine, self._node, self.epoch, own)
 
-    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
-        """Stores how far campaigns are."""
-        async with _plain_errors():
-            await runs.report(self._engine, self._node, self.epoch, progress)
+    async def set_limits(self, site: int | None, node: int, trunks: Mapping[str, int | None]) -> None:
+        """Makes these the limits that every engine keeps: of the site, of this node, of its trunks."""
+        async with _plain_errors(), self._engine.begin() as connection:
+            await limits.keep(connection, site, (self._node, node), trunks)
 
-    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
-        """Makes a campaign idle: nothing of it is left to do, or to be done now."""
+    async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
+        """Stores how far campaigns are, and how the node is."""
+        async with _plain_errors():
+            await runs.report(self._engine, self._node, self.epoch, progress, of_node)
+
+    async def rate_shares(self, campaigns: Sequence[int], *, able: bool) -> dict[int, float]:
+        """How many of each campaign's calls a second this node may start from now on; `able`: it can call."""
+        async with _plain_errors():
+            return await runs.rate_shares(self._engine, self._node, self.epoch, campaigns, able=able)
+
+    async def pause(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        """Pauses a running campaign on the engine's own account."""
+        async with _plain_errors():
+            await runs.pause(self._engine, self._node, self.epoch, campaign_id, tenant_id, why)
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
+        """Makes a campaign idle: nothing of it is left to do, or to be done now. False while others call for it."""
         async with _plain_errors():
             last = runs.Order(verb=verb, wanted=Wanted.IDLE, by="dialer", why=why)
-            await runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
+            return await runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         """Where a campaign stands."""
@@ -210,9 +217,9 @@ class PostgresStore:
             return await attempts.totals(self._engine, campaign_id, revision_id)
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
-        """A campaign's verdicts so far."""
+        """A campaign's verdicts so far, of calls through this node."""
         async with _plain_errors():
-            return await attempts.dispositions(self._engine, campaign_id)
+            return await attempts.dispositions(self._engine, campaign_id, self._node)
 
     async def close(self) -> None:
         """Gives the node back and closes the pool."""

@@ -197,7 +197,6 @@ campaign_run = Table(
     "campaign_run", metadata,
     Column("campaign_id", BigInteger, ForeignKey("campaign.id"), primary_key=True),
     Column("revision_id", BigInteger, ForeignKey("revision.id"), nullable=False),
-    Column("node", Text, nullable=False),
     Column("wanted", Text, nullable=False),
     Column("wanted_at", _AT, nullable=False),
     Column("wanted_by", Text, nullable=False),
@@ -205,17 +204,14 @@ campaign_run = Table(
     Column("orders", SmallInteger, nullable=False),
     Column("max_concurrent", Integer, nullable=False),
     Column("calls_per_second", Float, nullable=False),
-    Column("progress", JSONB, nullable=True),
-    Column("progress_at", _AT, nullable=True),
     Column("priority", SmallInteger, nullable=False, server_default=text("5")),
     Column("share", SmallInteger, nullable=False, server_default=text("1")),
     Column("began_at", _AT, nullable=False, server_default=text("clock_timestamp()")),
     CheckConstraint(_one_of("wanted", Wanted), name="wanted"),
-    Index("campaign_run_node_idx", "node", postgresql_where=text("wanted <> 'idle'")),
 )  # fmt: skip
-"""What an operator wants of a campaign, who said so last, and how far its engine has come.
+"""What an operator wants of a campaign and within which limits, and who said so last.
 
-`orders` numbers the orders, which stand in the event log; `progress` is for those who watch from elsewhere."""
+`orders` numbers the orders, which stand in the event log."""
 
 campaign_node = Table(
     "campaign_node", metadata,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,17 +17,30 @@ from dialer.calls.events import Accepted, CallEvent, Refused, Returned, Unclear
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
+from dialer.campaign.capacity import Capacity as CampaignCapacity
 from dialer.campaign.model import RetryPolicy
 from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
-from dialer.contacts.contact import Claim, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
+from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
+from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Parts
+from dialer.settings import AmiSettings, NodeSettings, TrunkSettings
 
 BOOT = "boot-1"
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
-TERMS = Terms(retry=RetryPolicy(), longest_s=120)
+TERMS = Terms(retry=RetryPolicy(), longest_s=120, trunks=("a",))
 CAMPAIGN = RunningCampaign(
-    id=1, revision_id=1, name="c", tenant_id="t", max_concurrent=10, calls_per_second=100, trunk="a",
-    caller_id="+48221234567", ring_s=30, terms=TERMS,
+    id=1, revision_id=1, name="c", tenant_id="t", max_concurrent=10, calls_per_second=100, priority=5, share=1,
+    capacity=CampaignCapacity.model_validate(
+        {"max_concurrent": 10, "calls_per_second": 100, "trunks": ["a"], "caller_id": "+48221234567"}
+    ),
+    terms=TERMS,
+)  # fmt: skip
+PLAN = NodePlan(
+    node=NodeSettings(
+        name="n", ami=AmiSettings(secret_file=Path("none")), max_concurrent=1000, calls_per_second=1000
+    ),
+    trunks=(TrunkSettings(name="a", node="n", host="127.0.0.1"),),
+    prefixes={"a": ()},
 )  # fmt: skip
 
 
@@ -52,7 +66,7 @@ def make_claim(number: int = 1, **attempt: Any) -> Claim:
     text = f"+48501{number:06d}"
     made = Attempt(
         id=uuid4(), tenant_id="t", campaign_id=1, revision_id=1, contact_id=number, number=text, wave=1, node="n",
-        trunk="a", **{"submitting_at": T0, "boot": BOOT, **attempt},
+        trunk="a", caller_id="+48221234567", **{"submitting_at": T0, "boot": BOOT, **attempt},
     )  # fmt: skip
     return Claim(attempt=made, contact=Contact(id=number, numbers=(text,), attempts=0))
 
@@ -68,6 +82,8 @@ class FakeStore:
     saved: dict[UUID, Attempt] = field(default_factory=dict)
     contacts: dict[int, ContactChange] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    limits: tuple[int | None, int, dict[str, int | None]] | None = None
+    paused_because: str = ""
     lost: str = ""
     kept_back: set[UUID] = field(default_factory=set)
     wanted: Wanted = Wanted.RUNNING
@@ -81,13 +97,14 @@ class FakeStore:
     async def ensure_partitions(self, now: datetime) -> None:
         return None
 
-    async def claim(
-        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
-    ) -> ClaimResult:
-        taken, self.due = self.due[:most], self.due[most:]
+    async def set_limits(self, site: int | None, node: int, trunks: Mapping[str, int | None]) -> None:
+        self.limits = (site, node, dict(trunks))
+
+    async def claim(self, order: ClaimOrder) -> ClaimResult:
+        taken, self.due = self.due[: order.most], self.due[order.most :]
         if self.before_claim is not None:
             await self.before_claim()
-        return ClaimResult(claims=taken, in_use=0)
+        return ClaimResult(claims=taken, bound=None)
 
     async def save(
         self, changed: Sequence[Attempt], contacts: Sequence[ContactChange], events: Sequence[dict[str, Any]]
@@ -126,17 +143,24 @@ class FakeStore:
     async def cel_of(self, attempt_ids: Sequence[UUID]) -> dict[UUID, list[CelRecord]]:
         return {one: self.cel[one] for one in attempt_ids if one in self.cel}
 
-    async def sent_lately(self, campaign_id: int, within_s: float) -> int:
-        return 0
+    async def sent_lately(self, within_s: float, campaign_id: int | None = None) -> dict[str, int]:
+        return {}
 
     async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
         return [] if self.wanted is Wanted.IDLE else [WantedRun(campaign=CAMPAIGN, wanted=self.wanted)]
 
-    async def report(self, progress: Mapping[int, dict[str, Any]]) -> None:
+    async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
         self.reported |= progress
 
-    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> None:
+    async def rate_shares(self, campaigns: Sequence[int], *, able: bool) -> dict[int, float]:
+        return dict.fromkeys(campaigns, CAMPAIGN.calls_per_second)
+
+    async def pause(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        self.wanted, self.paused_because = Wanted.PAUSED, why
+
+    async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
         self.wanted = Wanted.IDLE
+        return True
 
     async def totals(self, campaign_id: int, revision_id: int) -> Totals:
         due = len(self.due)

@@ -14,6 +14,7 @@ from dialer.calls.disposition import FLOW, Disposition
 from dialer.campaign.model import RetryPolicy
 from dialer.contacts.contact import Terms
 from dialer.engine.campaign_loop import CampaignLoop
+from dialer.engine.capacity import Capacity
 from dialer.engine.ports import Parts
 from dialer.engine.recovery import Recovery
 from dialer.engine.supervisor import SWEEP_EVERY_S
@@ -21,7 +22,7 @@ from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
 from dialer.errors import DialerError
 from dialer.pacing.decide import Binding
-from tests.support.engine_parts import CAMPAIGN, FakeJournal
+from tests.support.engine_parts import CAMPAIGN, PLAN, FakeJournal
 from tests.support.model_world import ModelNode, ModelStore, Person, World
 
 CEILING = 2
@@ -34,6 +35,7 @@ EAGER = Terms(
         {"attempts": 50, **dict.fromkeys(set(RetryPolicy.model_fields) - {"attempts"}, _AGAIN)}
     ),
     longest_s=120,
+    trunks=("a",),
 )
 """Everybody is soon due again after anything but a whole dialogue, so that a night is full of calls."""
 KEPT_S = EAGER.longest_s + 60
@@ -69,7 +71,11 @@ class Model:
         witness = Witness(parts.store, self.node.read_cel, self.world)
         self.recovery = Recovery(parts.store, parts.telephony, self.tracker, self.world, witness)
         campaign = replace(CAMPAIGN, max_concurrent=CEILING, terms=EAGER)
-        self.campaign = CampaignLoop(campaign, parts, self.tracker, self._blocked, self._in_doubt)
+        self.capacity = Capacity(PLAN, self.world.monotonic)
+        self.tracker.changed.append(self.capacity.note)
+        self.campaign = CampaignLoop(campaign, parts, self.tracker, self.capacity, self._blocked, self._in_doubt)
+        self.campaign.may_use(campaign.calls_per_second)
+        self.tracker.changed.append(self.campaign.note)
         self.recovered, self.doubt, self.compared = False, True, False
         self.swept_at = self.world.passed_s
 

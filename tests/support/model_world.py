@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from dialer.calls.attempt import Attempt, State
-from dialer.calls.disposition import Disposition
 from dialer.calls.events import (
     Accepted,
     Answered,
@@ -34,7 +33,7 @@ from dialer.calls.events import (
 from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelPosition, CelReading, CelRecord
-from dialer.contacts.contact import Claim, ClaimResult, Contact, ContactChange, Leftover, Terms
+from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, ContactChange, Leftover, Terms, Tried
 from dialer.errors import DatabaseAway
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
@@ -118,7 +117,7 @@ class Person:
     wave: int = 1
     due_at: datetime | None = T0
     settled: bool = False
-    history: tuple[tuple[str, Disposition], ...] = ()
+    history: tuple[Tried, ...] = ()
 
 
 class ModelStore:
@@ -149,9 +148,7 @@ class ModelStore:
         if fault == "after":
             raise DatabaseAway("cut behind the commit")
 
-    async def claim(
-        self, *, campaign_id: int, revision_id: int, boot: str, trunk: str, max_concurrent: int, most: int
-    ) -> ClaimResult:
+    async def claim(self, order: ClaimOrder) -> ClaimResult:
         await asyncio.sleep(0)
         with self._transaction():
             now = self.world.now()
@@ -160,20 +157,21 @@ class ModelStore:
             for person in self.people.values():
                 taken = any(row.number == person.number for row in self.open_rows())
                 if (
-                    len(claims) < min(most, max_concurrent - in_use)
+                    len(claims) < min(order.most, order.ceiling - in_use)
                     and person.due_at
                     and person.due_at <= now
                     and not taken
                 ):
-                    claims.append(self._claim(person, campaign_id, revision_id, boot, trunk))
+                    claims.append(self._claim(person, order))
         await self.world.sleep(self.slow_s)
-        return ClaimResult(claims=claims, in_use=in_use)
+        return ClaimResult(claims=claims, bound=None)
 
-    def _claim(self, person: Person, campaign_id: int, revision_id: int, boot: str, trunk: str) -> Claim:
+    def _claim(self, person: Person, order: ClaimOrder) -> Claim:
         attempt = Attempt(
-            id=uuid5(_IDS, str(next(self._ids))), tenant_id="t", campaign_id=campaign_id, revision_id=revision_id,
-            contact_id=person.id, number=person.number, wave=person.wave, node="n", trunk=trunk, boot=boot,
-            submitting_at=self.world.now(), seq=1,
+            id=uuid5(_IDS, str(next(self._ids))), tenant_id="t", campaign_id=order.campaign_id,
+            revision_id=order.revision_id, contact_id=person.id, number=person.number, wave=person.wave, node="n",
+            trunk="a", caller_id=order.identity("a", person.number), boot=order.boot, submitting_at=self.world.now(),
+            seq=1,
         )  # fmt: skip
         self.rows[attempt.id] = attempt
         person.due_at = None
@@ -205,7 +203,11 @@ class ModelStore:
                 if attempt.disposition is not None:
                     ended.add(attempt.contact_id)
                     person = self.people[attempt.contact_id]
-                    person.history = (*person.history, (attempt.number, attempt.disposition))
+                    last = Tried(
+                        number=attempt.number, disposition=attempt.disposition, trunk=attempt.trunk, wave=attempt.wave,
+                        rang=attempt.ringing_at is not None,
+                    )  # fmt: skip
+                    person.history = (*person.history, last)
             for change in contacts:
                 if change.contact_id in ended:
                     person = self.people[change.contact_id]

@@ -12,6 +12,7 @@ from dialer import waves
 from dialer.calls.attempt import State
 from dialer.calls.disposition import BLAME, Disposition
 from dialer.campaign.model import Retry
+from dialer.contacts.contact import Tried
 from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings
 from tests.support.cli_reference import commands, reference
 
@@ -71,7 +72,7 @@ def test_the_disposition_page_is_the_policy():
     for disposition in Disposition:
         assert details[disposition.value] == (
             BLAME[disposition].value,
-            "yes" if waves.counts(disposition) else "no",
+            "yes" if waves.counts(unrung(disposition)) else "no",
         )  # fmt: skip
         if disposition is Disposition.RETURNED:
             continue
@@ -80,6 +81,11 @@ def test_the_disposition_page_is_the_policy():
             assert said == f"{duration(default.after)}, {times(default.times)}", disposition
         elif disposition not in waves.DEAD_NUMBER:
             assert said == {"stop": "closed", "hold": "held for an operator"}[default]
+
+
+def unrung(disposition: Disposition) -> Tried:
+    """An attempt that ended so without a ring."""
+    return Tried(number="+48501000001", disposition=disposition, trunk="a", wave=1, rang=False)
 
 
 def duration(seconds: int) -> str:

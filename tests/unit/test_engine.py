@@ -13,6 +13,7 @@ from dialer.calls.witness import CelRecord
 from dialer.campaign.running import Wanted
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
+from dialer.engine.capacity import Capacity
 from dialer.engine.recovery import Recovery
 from dialer.engine.supervisor import Supervisor
 from dialer.engine.tracker import Tracker
@@ -22,6 +23,7 @@ from dialer.pacing.decide import Binding
 from tests.support.engine_parts import (
     BOOT,
     CAMPAIGN,
+    PLAN,
     T0,
     TERMS,
     FakeClock,
@@ -45,7 +47,11 @@ class Rig:
         self.tracker = Tracker(self.store, self.clock)
         self.blocked: Binding | None = None
         self.doubts = 0
-        self.loop = CampaignLoop(CAMPAIGN, parts, self.tracker, lambda: self.blocked, self.doubt)
+        self.capacity = Capacity(PLAN, self.clock.monotonic)
+        self.tracker.changed.append(self.capacity.note)
+        self.loop = CampaignLoop(CAMPAIGN, parts, self.tracker, self.capacity, lambda: self.blocked, self.doubt)
+        self.tracker.changed.append(self.loop.note)
+        self.loop.may_use(CAMPAIGN.calls_per_second)
         self.witness = Witness(self.store, None, self.clock)
         self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock, self.witness)
 
@@ -509,7 +515,7 @@ class Whole:
         self.telephony, self.clock = FakeTelephony(), FakeClock()
         self.full = ""
         self.parts = make_parts(self.store, self.telephony, self.clock)
-        self.supervisor = Supervisor(self.parts, {"a"}, yes, nothing, lambda: self.full)
+        self.supervisor = Supervisor(self.parts, PLAN, yes, nothing, lambda: self.full)
 
     async def run(self) -> None:
         await asyncio.wait_for(self.supervisor.run([1]), 20)
@@ -648,7 +654,7 @@ async def test_workers_are_started_again_when_none_answer_for_a_while():
 
     whole.store.wanted = Wanted.PAUSED
     whole.supervisor = Supervisor(
-        whole.parts, {"a"}, answer, nothing, hire=lambda: (hired.append(1), answers.append(True))
+        whole.parts, PLAN, answer, nothing, hire=lambda: (hired.append(1), answers.append(True))
     )
     running = asyncio.create_task(whole.run())
     await whole.until(lambda: whole.supervisor.campaigns)

@@ -21,6 +21,7 @@ STOREYS = {
         "run_command",
         "control_command",
         "engine_process",
+        "fleet",
         "engine_command",
         "verify_command",
         "restore_command",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialer.pacing.limits import RateGate
+from dialer.pacing.limits import RateLimit
 
 FATES = ("reported", "doubled", "report_lost", "end_before_report", "never_left")
 
@@ -26,7 +26,7 @@ def order(number: int) -> UUID:
 class Carrier:
     """Asterisk and a carrier: what each order comes to, and when we hear of it."""
 
-    gate: RateGate
+    gate: RateLimit
     stall_s: float = 0.0
     """Asterisk lets orders out only at multiples of this: what it held back leaves at once."""
     now: float = 1000.0
@@ -95,7 +95,7 @@ calls = st.tuples(
 @given(rates, st.sampled_from([0.0, 0.5, 5.0, 15.0, 40.0]), steps, st.lists(calls, min_size=1, max_size=12))
 def test_any_ten_seconds_at_the_carrier_hold_at_most_ten_times_the_rate(rate, stall_s, steps, fates):
     """Greedy sending, for any delays, fates and changes of the rate."""
-    carrier = Carrier(RateGate(rate), stall_s)
+    carrier = Carrier(RateLimit(rate), stall_s)
     sent = 0
     for what, value in steps:
         if what == "rate":
@@ -108,7 +108,7 @@ def test_any_ten_seconds_at_the_carrier_hold_at_most_ten_times_the_rate(rate, st
     carrier.check()
 
 
-def sent_in(gate: RateGate, since: float, seconds: float, made_at_once: bool = True) -> int:
+def sent_in(gate: RateLimit, since: float, seconds: float, made_at_once: bool = True) -> int:
     """How many calls a greedy sender gets off, looking every 10 ms."""
     sent = 0
     for step in range(round(seconds * 100)):
@@ -124,17 +124,17 @@ def sent_in(gate: RateGate, since: float, seconds: float, made_at_once: bool = T
 
 @pytest.mark.parametrize("rate", [0.3, 1, 20, 95.5])
 def test_the_pace_is_the_rate(rate):
-    assert 0.97 * rate * 60 - 1 <= sent_in(RateGate(rate), 0.0, 60) <= rate * 60 + max(1, 0.25 * rate)
+    assert 0.97 * rate * 60 - 1 <= sent_in(RateLimit(rate), 0.0, 60) <= rate * 60 + max(1, 0.25 * rate)
 
 
 def test_a_pause_is_not_made_up_for():
-    gate = RateGate(20)
+    gate = RateLimit(20)
     assert gate.allowance(0.0) == 5
     assert gate.allowance(500.0) == 5
 
 
 def test_a_lower_rate_holds_at_once_and_a_higher_one_counts_what_was_sent():
-    gate = RateGate(20)
+    gate = RateLimit(20)
     assert sent_in(gate, 0.0, 10) >= 195
     gate.per_second = 2
     assert sent_in(gate, 10.0, 8.5) == 0
@@ -143,7 +143,7 @@ def test_a_lower_rate_holds_at_once_and_a_higher_one_counts_what_was_sent():
 
 
 def test_a_rate_below_one_call_in_ten_seconds_looks_back_further():
-    gate = RateGate(2)
+    gate = RateLimit(2)
     assert sent_in(gate, 0.0, 10) >= 18
     gate.per_second = 0.05
     assert sent_in(gate, 10.0, 19) == 0
@@ -151,19 +151,19 @@ def test_a_rate_below_one_call_in_ten_seconds_looks_back_further():
 
 
 def test_no_rate_is_no_call():
-    gate = RateGate(0)
+    gate = RateLimit(0)
     assert sent_in(gate, 0.0, 30) == 0
     gate.per_second = 10
     assert gate.allowance(30.0) <= 2
 
 
 def test_orders_without_a_channel_count_however_long():
-    gate = RateGate(2)
+    gate = RateLimit(2)
     assert sent_in(gate, 0.0, 60, made_at_once=False) == 20
 
 
 def test_what_was_sent_before_a_restart_counts():
-    gate = RateGate(2)
+    gate = RateLimit(2)
     gate.assume(20, 100.0)
     assert gate.allowance(109.9) == 0
     assert gate.allowance(110.1) > 0
@@ -183,7 +183,7 @@ def test_what_was_sent_before_a_restart_counts():
     ],
 )
 def test_what_counts(news, counts):
-    gate = RateGate(0.1)
+    gate = RateLimit(0.1)
     gate.take(order(1), 0.0)
     for what in news.split(", "):
         match what.split():
@@ -196,7 +196,7 @@ def test_what_counts(news, counts):
 
 
 def test_strangers_change_nothing():
-    gate = RateGate(0.1)
+    gate = RateLimit(0.1)
     gate.made(order(7), 0.0)
     gate.gone(order(8), 0.0, placed=True)
     assert gate.allowance(0.0) == 1

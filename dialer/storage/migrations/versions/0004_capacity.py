@@ -47,6 +47,9 @@ def upgrade() -> None:
         "insert into campaign_node (campaign_id, node, progress, progress_at) "
         "select campaign_id, node, progress, progress_at from campaign_run"
     )
+    op.drop_index("campaign_run_node_idx", "campaign_run")
+    for name in ("node", "progress", "progress_at"):
+        op.drop_column("campaign_run", name)
     for column in (
         sa.Column("priority", sa.SmallInteger(), server_default=sa.text("5"), nullable=False),
         sa.Column("share", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),

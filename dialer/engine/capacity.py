@@ -1,0 +1,278 @@
+"""What the campaigns on one node share: its calls at once and a second, its trunks' own, their breakers, its strain."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from dialer.calls.attempt import Attempt, State
+from dialer.calls.disposition import BLAME, Blame, Disposition
+from dialer.pacing.breaker import Breaker
+from dialer.pacing.decide import MOST_WAITING, Binding
+from dialer.pacing.limits import RateLimit, TokenBucket
+from dialer.pacing.shares import Want, divide
+from dialer.pacing.strain import Pace, Signs
+from dialer.settings import NodeSettings, TrunkSettings
+from dialer.waves import FAILS_OVER
+
+FORGET_EVERY_S = 10.0
+"""How often what trunks and campaigns got is halved: who waited for an hour has no claim on the next."""
+_NEVER_SENT = (Disposition.NOT_PLACED, Disposition.RETURNED)
+_OUR_RING_LIMIT, _TIMED_OUT = 3, 408
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """One node as the settings have it."""
+
+    node: NodeSettings
+    trunks: tuple[TrunkSettings, ...]
+    """Those of the node that may be called through."""
+    prefixes: Mapping[str, tuple[str, ...]]
+    """What each trunk carries, of every node's that may be called through."""
+    site_max_concurrent: int | None = None
+    overload_control: bool = True
+
+
+class _Line:
+    """One trunk as it is now."""
+
+    def __init__(self, settings: TrunkSettings) -> None:
+        self.settings = settings
+        self.gate = RateLimit(settings.calls_per_second) if settings.calls_per_second is not None else None
+        self.breaker = Breaker()
+        self.calls = 0
+
+    def room(self, now: float) -> tuple[int, Binding]:
+        """How many calls it takes now, and which of its limits says so."""
+        found = [(MOST_WAITING, Binding.ORDERS_WAITING)]
+        if self.settings.max_concurrent is not None:
+            found.append((self.settings.max_concurrent - self.calls, Binding.TRUNK_CEILING))
+        if self.gate is not None:
+            found.append((self.gate.allowance(now), Binding.TRUNK_RATE))
+        allowed = self.breaker.allowance(now)
+        if allowed is not None:
+            found.append((allowed, Binding.BREAKER_OPEN))
+        calls, binding = min(found, key=lambda one: one[0])
+        return max(0, calls), binding
+
+
+class Capacity:
+    """Says how much room there is, and learns from every change of an attempt."""
+
+    def __init__(self, plan: NodePlan, monotonic: Callable[[], float]) -> None:
+        self.plan = plan
+        self._monotonic = monotonic
+        self._lines = {trunk.name: _Line(trunk) for trunk in plan.trunks}
+        self._gate = RateLimit(plan.node.calls_per_second)
+        self.pace = Pace(plan.node.calls_per_second)
+        self._bucket = TokenBucket(self.pace.per_second)
+        self._calls = 0
+        self._sent_at: dict[UUID, float] = {}
+        """Orders without a channel."""
+        self._wants: dict[int, Callable[[], Want | None]] = {}
+        self._served: Counter[int] = Counter()
+        self._placed: Counter[str] = Counter()
+        self._halved_at = monotonic()
+        self._signs = _Signs()
+        self.strays = 0
+        """Channels of ours on the node that belong to no open attempt: they hold slots as well."""
+
+    # -- what is free --------------------------------------------------------------------------------------------------
+
+    def of_node(self, now: float) -> dict[Binding, int]:
+        """What the node's own limits leave to all its campaigns."""
+        room = {
+            Binding.NODE_CEILING: self.plan.node.max_concurrent - self._calls - self.strays,
+            Binding.NODE_RATE: self._gate.allowance(now),
+            Binding.ORDERS_WAITING: MOST_WAITING - len(self._sent_at),
+        }
+        if self.plan.overload_control:
+            room[Binding.STRAIN] = self._bucket.allowance(now)
+        return room
+
+    def of_trunks(self, names: Iterable[str], now: float) -> tuple[dict[str, int], Binding]:
+        """What each trunk takes now, and what binds the one with the most room."""
+        found = {name: self._lines[name].room(now) for name in names if name in self._lines}
+        _, binding = max(found.values(), key=lambda one: one[0], default=(0, Binding.BREAKER_OPEN))
+        return {name: calls for name, (calls, _) in found.items()}, binding
+
+    def part_of(self, campaign_id: int, available: int) -> int:
+        """How much of that is for one campaign, beside the others that have calls to make."""
+        wants = [want for ask in self._wants.values() if (want := ask()) is not None]
+        if all(want.campaign_id == campaign_id for want in wants):
+            return available
+        return divide(available, wants).get(campaign_id, 0)
+
+    def join(self, campaign_id: int, want: Callable[[], Want | None]) -> None:
+        """A campaign takes part; `want` says what it could launch now, None: nothing."""
+        self._wants[campaign_id] = want
+
+    def leave(self, campaign_id: int) -> None:
+        """It does not any more."""
+        self._wants.pop(campaign_id, None)
+        self._served.pop(campaign_id, None)
+
+    def served(self, campaign_id: int) -> int:
+        """How many calls a campaign got lately."""
+        return self._served[campaign_id]
+
+    @property
+    def placed(self) -> Mapping[str, int]:
+        """How many calls each trunk got lately."""
+        return self._placed
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def take(self, attempt: Attempt) -> None:
+        """This call is being sent."""
+        now = self._monotonic()
+        self._gate.take(attempt.id, now)
+        self._bucket.take(now)
+        self._sent_at[attempt.id] = now
+        self._signs.sent += 1
+        self._served[attempt.campaign_id] += 1
+        self._placed[attempt.trunk] += 1
+        line = self._lines.get(attempt.trunk)
+        if line is not None:
+            line.breaker.sent(attempt.id, now)
+            if line.gate is not None:
+                line.gate.take(attempt.id, now)
+
+    def assume(self, sent: Mapping[str, int]) -> None:
+        """Counts what an engine before this one sent lately, by trunk, as if it left now."""
+        now = self._monotonic()
+        self._gate.assume(sum(sent.values()), now)
+        for name, count in sent.items():
+            gate = self._lines[name].gate if name in self._lines else None
+            if gate is not None:
+                gate.assume(count, now)
+
+    def note(self, before: Attempt | None, after: Attempt) -> None:
+        """An attempt of the node has changed, or is new here."""
+        now = self._monotonic()
+        line = self._lines.get(after.trunk)
+        slots = after.holds_slot - (before is not None and before.holds_slot)
+        self._calls += slots
+        if line is not None:
+            line.calls += slots
+        if before is None:
+            return
+        gates = [gate for gate in (self._gate, line.gate if line is not None else None) if gate is not None]
+        if after.channel_seen and not before.channel_seen:
+            self._made(after, gates, now)
+        if after.first_audio_at is not None and before.first_audio_at is None and after.answered_at is not None:
+            self._signs.audio_s.append((after.first_audio_at - after.answered_at).total_seconds())
+        if line is not None:
+            _tell_breaker(line.breaker, before, after, now)
+        if after.state is State.ENDED:
+            self._sent_at.pop(after.id, None)
+            for gate in gates:
+                gate.gone(after.id, now, placed=after.disposition not in _NEVER_SENT)
+            self._signs.ended += after.disposition is not Disposition.RETURNED
+            self._signs.unanswered += _got_no_sip_answer(after)
+
+    def _made(self, attempt: Attempt, gates: Sequence[RateLimit], now: float) -> None:
+        for gate in gates:
+            gate.made(attempt.id, now)
+        sent_at = self._sent_at.pop(attempt.id, None)
+        if sent_at is not None:
+            self._signs.channel_s.append(now - sent_at)
+
+    def look(self, *, queue: int | None, lag_s: float | None, audio_s: float | None) -> Signs:
+        """Once a second: judges the node's strain and sets its pace.
+
+        `queue`: its deepest taskprocessor; `lag_s`: how late our own event loop or a worker's is; `audio_s`: the
+        slowest beginning of a dialogue that the workers saw.
+        """
+        now = self._monotonic()
+        waiting = [now - sent_at for sent_at in self._sent_at.values()]
+        signs = self._signs.summed_up(waiting, queue=queue, lag_s=lag_s, audio_s=audio_s)
+        self.pace.look(now, signs, self._signs.sent)
+        self._signs = _Signs()
+        self._bucket.per_second = self.pace.per_second
+        if now - self._halved_at >= FORGET_EVERY_S:
+            self._halved_at = now
+            self._served = Counter({campaign: calls // 2 for campaign, calls in self._served.items()})
+            self._placed = Counter({trunk: calls // 2 for trunk, calls in self._placed.items()})
+        return signs
+
+    def report(self, signs: Signs) -> dict[str, Any]:
+        """The node and its trunks as they are, for `dialer status`."""
+        now = self._monotonic()
+        node = self.plan.node
+        return {
+            "calls": self._calls,
+            "strays": self.strays,
+            "max_concurrent": node.max_concurrent,
+            "calls_per_second": node.calls_per_second,
+            "orders_waiting": len(self._sent_at),
+            "pace": self.pace.per_second if self.plan.overload_control else None,
+            "strained": self.pace.strained,
+            "strain": self.pace.why,
+            "signs": asdict(signs),
+            "trunks": [
+                {
+                    "name": name,
+                    "calls": line.calls,
+                    "max_concurrent": line.settings.max_concurrent,
+                    "calls_per_second": line.settings.calls_per_second,
+                    "breaker": line.breaker.state.value,
+                    "why": line.breaker.why,
+                    "opens_in_s": None if line.breaker.until is None else round(max(0.0, line.breaker.until - now), 1),
+                }
+                for name, line in self._lines.items()
+            ],
+        }
+
+
+class _Signs:
+    """What was measured since the last look."""
+
+    def __init__(self) -> None:
+        self.channel_s: deque[float] = deque(maxlen=1000)
+        self.audio_s: deque[float] = deque(maxlen=1000)
+        self.sent = self.ended = self.unanswered = 0
+
+    def summed_up(
+        self, waiting_s: Sequence[float], *, queue: int | None, lag_s: float | None, audio_s: float | None
+    ) -> Signs:
+        # An order that still waits has waited at least so long; without these a node that hangs would look well.
+        channel = sorted([*self.channel_s, *(one for one in waiting_s if one > 1.0)])
+        heard = [*self.audio_s, *([audio_s] if audio_s is not None else [])]
+        return Signs(
+            channel_s=channel[9 * len(channel) // 10] if channel else None,
+            audio_s=max(heard, default=None),
+            unanswered=self.unanswered / self.ended if self.ended else 0.0,
+            queue=queue,
+            lag_s=lag_s,
+        )
+
+
+def _tell_breaker(breaker: Breaker, before: Attempt, after: Attempt, now: float) -> None:
+    """What rang, or ended by the callee's doing, speaks for the trunk; its own faults against it; no more does."""
+    rang = after.ringing_at is not None or after.answered_at is not None
+    if rang and before.ringing_at is None and before.answered_at is None:
+        breaker.ok(after.id, now)
+    if after.state is not State.ENDED or after.disposition is None:
+        return
+    if after.disposition in FAILS_OVER and not rang:
+        breaker.fault(after.id, now, str(after.tech_cause or f"cause {after.cause}"))
+    elif not rang and BLAME[after.disposition] is Blame.PERSON:
+        breaker.ok(after.id, now)
+    elif not rang:
+        breaker.gone(after.id, now)
+
+
+def _got_no_sip_answer(attempt: Attempt) -> bool:
+    """A sent order whose INVITE nobody answered in any way, or that never became one."""
+    if attempt.ringing_at is not None or attempt.answered_at is not None:
+        return False
+    if attempt.disposition is Disposition.NOT_PLACED:
+        return attempt.refusal is None
+    return attempt.disposition is Disposition.CONGESTION and (
+        attempt.originate_reason == _OUR_RING_LIMIT or attempt.tech_cause in (None, _TIMED_OUT)
+    )
