@@ -31,6 +31,8 @@ FALL = 0.7
 """What is left of it after a second of strain in which the node got no better, for each time the limit is reached."""
 HARDEST = 3.0
 """So many times a limit is the hardest fall: a third of the pace is left."""
+LONGEST_LOOK_S = 3.0
+"""A late look counts as so much time, not more: what it measured says little of each second."""
 LEAST_LEFT = 0.5
 """What was fine is forgotten by half at a time: one bad minute must not cost an hour of gentle growth."""
 CALM_FOR_S = 3.0
@@ -139,7 +141,7 @@ class Pace:
             self._sign = words
         if max(load, typical) > CALM:
             self._calm_since = now
-        self._act(now, min(passed, HARDEST), load, typical, worse=worse)
+        self._act(now, min(passed, LONGEST_LOOK_S), load, typical, worse=worse)
 
     def _act(self, now: float, passed: float, load: float, typical: float, *, worse: bool) -> None:
         calm_s = now - self._calm_since
@@ -195,9 +197,10 @@ class Pace:
 
     def _grow(self, passed: float, calm_s: float) -> None:
         # Growth is earned: a pace that was not used says nothing of what the node carries (RFC 7661).
-        if self._rates[-1] < 0.5 * self.per_second or self._pace >= self.most:
+        unused = self._rates[-1] < 0.5 * self.per_second
+        self._fast = self._pace < min(self._fine, self.most) and not unused
+        if unused or self._pace >= self.most:
             return
-        self._fast = self._pace < self._fine
         if self._fast:
             begins_at = min(START, self._fine / 4)
             grown = min(self._fine, max(begins_at, self._pace * 2 ** (passed / DOUBLES_IN_S)))
