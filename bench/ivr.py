@@ -2,228 +2,146 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-from bench.measure import Carried, Costs, carried, database_cpu, machine_cpu, percentile, pids_with
-from dialer.campaign.load import load_campaign
-from dialer.campaign.model import Campaign
-from dialer.lab.blueprint import NodeRenderer
-from dialer.lab.truth import read_truth
-from dialer.lab.up import Lab, running
-from dialer.storage.session import sync_engine
-from dialplan.render import render_node
-from sounds.build import build
-from sounds.catalogue import Catalogue, sound_of
+from bench.figure import Conditions, Figure, Result, Size, rounded
+from bench.load import Load, by_time
+from bench.measure import percentile
+from bench.sides import Side, bare_side, call_files_side, engine_side, rows_of
+from bench.statements import Statements
+from dialer.lab.up import Lab
 
-CALLS = 3000
-PRESS_AFTER_S = 4
-CEILING = 900
-"""Calls at once that fill two cores: more, and both sides begin to lose keys."""
-FULL_RATE = 250.0
-"""New calls a second when the ceiling and the machine should bind: bounds the burst at the start for both alike."""
-AUDIO_SAMPLE = 0.05
-LOOK_EVERY_S = 0.25
-QUESTION = "Please press one."
+FULL_S = 300.0
+SHORT_S = 60.0
+CALM = 0.6
+"""The part of what the bare loop carries that leaves a machine room to answer in time."""
+AUDIO_RATE = 50.0
+AUDIO_AIM_MS = 250.0
+AUDIO_SAMPLE = 0.25
+"""Of 50 calls a second for a minute: 750 samples."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """One run of one side."""
-
-    carried: Carried
-    costs: Costs
-    sql_cpu_s: float
-    answers: int
-    machine_busy: float
-
-    def per_call_ms(self, role: str) -> float:
-        """CPU milliseconds a completed call."""
-        spent = self.sql_cpu_s if role == "sql" else self.costs.cpu(role)
-        return 1000 * spent / max(1, self.carried.completed)
+def ivr_full(folder: Path, size: Size) -> Result:
+    """With the machine full for five minutes: the engine between two bare runs."""
+    load = by_time(size.seconds or FULL_S)
+    before, engine, after = bare_side(folder, load), engine_side(folder, load), bare_side(folder, load)
+    return _beside_bare(engine, [before, after]), _conditions(engine, [before, after])
 
 
-def numbers() -> list[str]:
-    """Valid Polish mobile numbers."""
-    return [f"+48501{number:06d}" for number in range(200_000, 200_000 + CALLS)]
+def call_files(folder: Path, size: Size) -> Result:
+    """The same work dropped as Asterisk call files, beside the bare loop and the engine."""
+    load = by_time(size.seconds or SHORT_S)
+    files, engine, bare = call_files_side(folder, load), engine_side(folder, load), bare_side(folder, load)
+    figures = []
+    for name, side in (("call files", files), ("engine", engine)):
+        figures += [
+            rounded(f"{name}: completed calls a second", "1/s", side.carried.per_second, bare.carried.per_second),
+            rounded(f"{name}: answered calls without an answer", "calls", len(side.carried.answered) - side.answers),
+            rounded(f"{name}: calls at once", "calls", side.carried.at_once, bare.carried.at_once),
+        ]
+    return figures, _conditions(engine, [bare])
 
 
-def write_campaign(folder: Path, rate: float) -> Path:
-    """A campaign of one question; every number once."""
-    (folder / "people.csv").write_text("mobile\n" + "\n".join(numbers()) + "\n", encoding="utf-8")
-    stops = ", ".join(f"{name}: stop" for name in ("busy", "no_answer", "congestion", "partial", "no_input", "hung_up"))
-    path = folder / "campaign.yaml"
-    path.write_text(
-        f"campaign: bench\ncontacts: {{from: people.csv, numbers: [mobile]}}\ncalling: {{window: any}}\n"
-        f"capacity: {{max_concurrent: {CEILING}, calls_per_second: {rate}, trunks: [carrier-a], "
-        f'caller_id: "+48221234567"}}\nretry: {{attempts: 1, {stops}}}\n'
-        f'flow:\n  question:\n    ask: "{QUESTION}"\n    keys: {{1: yes}}\n    tries: 1\n',
-        encoding="utf-8",
-    )
-    return path
+def client_cpu(folder: Path, size: Size) -> Result:
+    """CPU, statements and commits of a call at 60 % of what the bare loop carries, beside the bare loop there."""
+    seconds = size.seconds or SHORT_S
+    full = bare_side(folder, by_time(seconds)).carried.per_second
+    load = by_time(seconds, rate=round(CALM * full, 1))
+    statements = Statements()
+    before = bare_side(folder, load)
+    engine = engine_side(folder, load, prepare=statements.begin, after=statements.end)
+    after = bare_side(folder, load)
+    calls = max(1, engine.carried.completed)
+    client = sum(side.per_call_ms("client") for side in (before, after)) / 2
+    figures = [
+        rounded("CPU of engine and workers", "ms/call", engine.per_call_ms("ami", "agi"), client),
+        rounded("  engine (AMI)", "ms/call", engine.per_call_ms("ami")),
+        rounded("  workers (AGI)", "ms/call", engine.per_call_ms("agi")),
+        rounded("CPU of PostgreSQL", "ms/call", engine.per_call_ms("sql")),
+        rounded("commits", "1/call", statements.commits / calls),
+        rounded("statements", "1/call", statements.count / calls),
+        *(rounded(f"  {verb}", "1/call", count / calls) for verb, count in statements.by_verb.most_common(6)),
+        *_beside_bare(engine, [before, after]),
+    ]
+    return figures, _conditions(engine, [before, after]) | {"bare_full_per_second": round(full, 2)}
 
 
-@contextmanager
-def fresh_lab(folder: Path, render: NodeRenderer = render_node):  # type: ignore[no-untyped-def]
-    """A lab whose subscribers press 1 some seconds after they answer."""
-    table = folder / "numbers.csv"
-    rows = "".join(f"{number},*,answers_and_presses,1@{PRESS_AFTER_S}\n" for number in numbers())
-    table.write_text("number,nth_invite,behaviour,args\n" + rows, encoding="utf-8")
-    with running("bench", render_node=render, numbers=table, audio_sample=AUDIO_SAMPLE, base=folder / "lab") as lab:
-        yield lab
+def first_audio(folder: Path, size: Size) -> Result:
+    """At 50 calls a second: answer to first audio, and from the moment a call is due to its INVITE."""
+    seconds = size.seconds or SHORT_S
+    load = Load(
+        # Numbers fall due one by one, half as fast as the limit allows: nobody waits for anybody but the engine.
+        calls=int(AUDIO_RATE * seconds), rate=2 * AUDIO_RATE, audio_sample=AUDIO_SAMPLE,
+    )  # fmt: skip
+    due_at: dict[str, datetime] = {}
 
-
-def bare_side(folder: Path, rate: float) -> Side:
-    """The bare loop's run."""
-    with fresh_lab(folder) as lab:
-        listed = folder / "listed.txt"
-        listed.write_text("\n".join(numbers()), encoding="utf-8")
-        campaign = load_campaign(write_campaign(folder, rate)).campaign
-        prompt = str(_prompt(lab, campaign, folder).with_suffix(""))
-        command = [sys.executable, "-m", "bench.bare", str(lab.settings_file), str(listed), prompt, str(CEILING)]
-        return _watched(lab, [*command, str(rate)], lambda pid: {"client": [pid]}, lambda out: int(out))
-
-
-def engine_side(
-    folder: Path,
-    rate: float,
-    *,
-    render: NodeRenderer = render_node,
-    environ: Mapping[str, str] | None = None,
-    forget: str | None = None,
-) -> Side:
-    """The engine's run, as an operator starts it; on another node, in another environment, without a setting."""
-    with fresh_lab(folder, render) as lab:
-        settings = str(lab.settings_file)
-        if forget:
-            lines = lab.settings_file.read_text(encoding="utf-8").splitlines(keepends=True)
-            lab.settings_file.write_text("".join(line for line in lines if forget not in line), encoding="utf-8")
-        campaign = load_campaign(write_campaign(folder, rate))
-        build(campaign.campaign, campaign.base_dir, lab.settings)
-        command = [sys.executable, "-m", "cli", "run", str(campaign.path), "--settings", settings, "--json"]
-        return _watched(
-            lab, command,
-            lambda pid: {"ami": [pid], "agi": [p for p in pids_with("agi", settings) if p != pid]},
-            lambda _out: _answers(lab),
-            environ,
+    def one_by_one(lab: Lab) -> None:
+        rows_of(
+            lab, "update contact set next_attempt_at = now() + interval '10 s' + "
+            f"(rank - 1) / {AUDIO_RATE} * interval '1 s' "
+            "from (select id, row_number() over (order by id) as rank from contact) as ranked "
+            "where ranked.id = contact.id",
         )  # fmt: skip
+        due_at.update((row[0], row[1]) for row in rows_of(lab, "select next_number, next_attempt_at from contact"))
+
+    engine = engine_side(folder, load, prepare=one_by_one)
+    bare = bare_side(folder, replace(load, rate=AUDIO_RATE))
+    waited = sorted((row.invited_at - due_at[row.number]).total_seconds() * 1000 for row in engine.rows)
+    audio = engine.carried.first_audio_ms
+    figures = [
+        rounded("answer to first audio, p50", "ms", percentile(audio, 50), AUDIO_AIM_MS),
+        rounded("answer to first audio, p99", "ms", percentile(audio, 99), AUDIO_AIM_MS),
+        rounded("bare loop: answer to first audio, p99", "ms", percentile(bare.carried.first_audio_ms, 99)),
+        rounded("due to INVITE, p50", "ms", percentile(waited, 50)),
+        rounded("due to INVITE, p99", "ms", percentile(waited, 99)),
+        Figure(name="INVITEs before they were due", value=sum(one < 0 for one in waited), unit="INVITEs"),
+        rounded("completed calls a second", "1/s", engine.carried.per_second, AUDIO_RATE),
+        Figure(name="answered calls without a stored answer", value=engine.lost, unit="calls"),
+    ]
+    return figures, {"calls": load.calls, "calls_per_second": AUDIO_RATE, "audio_samples": len(audio),
+                     "ceiling column": "the aim"}  # fmt: skip
 
 
-def _prompt(lab: Lab, campaign: Campaign, folder: Path) -> Path:
-    build(campaign, folder, lab.settings)
-    sound = sound_of(QUESTION, "en", {}, folder)
-    return Catalogue(lab.settings.prompts_dir, lab.settings.trunks[0].codec).path(sound)
-
-
-def _answers(lab: Lab) -> int:
-    engine = sync_engine(lab.settings)
-    with engine.connect() as connection:
-        count = connection.exec_driver_sql("select count(*) from answer").scalar_one()
-    engine.dispose()
-    return int(count)
-
-
-def _watched(
-    lab: Lab,
-    command: list[str],
-    roles: Callable[[int], dict[str, list[int]]],
-    answers: Callable[[str], int],
-    environ: Mapping[str, str] | None = None,
-) -> Side:
-    postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
-    sql_before, (busy_before, all_before) = database_cpu(postmaster), machine_cpu()
-    costs = Costs()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, text=True, env=environ)
-        while process.poll() is None:
-            for role, pids in roles(process.pid).items():
-                costs.look(role, pids)
-            time.sleep(LOOK_EVERY_S)
-        out.seek(0)
-        err.seek(0)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(command[2:4])} failed:\n{err.read()[-2000:]}")
-        printed = out.read()
-    busy, total = machine_cpu()
-    return Side(
-        carried=carried(read_truth(lab)),
-        costs=costs,
-        sql_cpu_s=database_cpu(postmaster) - sql_before,
-        answers=answers(printed),
-        machine_busy=(busy - busy_before) / (total - all_before),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One line of a benchmark."""
-
-    name: str
-    value: float | int | None
-    unit: str
-    ceiling: float | int | None = None
-
-    @property
-    def ratio(self) -> float | None:
-        """Of the ceiling, where there is one."""
-        return round(self.value / self.ceiling, 3) if self.value is not None and self.ceiling else None
-
-
-def figures(bare: list[Side], engine: Side) -> list[Figure]:
+def _beside_bare(engine: Side, bare: list[Side]) -> list[Figure]:
     """The engine's figures beside the mean of the bare runs around it."""
 
-    def mean(of: Callable[[Side], float]) -> float:
-        return round(sum(map(of, bare)) / len(bare), 3)
-
     def both(name: str, unit: str, of: Callable[[Side], float]) -> Figure:
-        return Figure(name=name, value=round(of(engine), 3), unit=unit, ceiling=mean(of))
+        return rounded(name, unit, of(engine), sum(map(of, bare)) / len(bare))
 
-    lost = engine.carried.completed - engine.answers
-    client = engine.per_call_ms("ami") + engine.per_call_ms("agi")
+    seen = engine.carried
     return [
         both("completed calls a second", "1/s", lambda side: side.carried.per_second),
         both("completed calls", "calls", lambda side: side.carried.completed),
-        both("answers received", "answers", lambda side: side.answers),
-        Figure(name="answers lost: pressed, not stored", value=lost, unit="answers"),
-        Figure(name="INVITEs beyond one a number", value=engine.carried.invites - CALLS, unit="INVITEs"),
+        Figure(name="answered calls without a stored answer", value=engine.lost, unit="calls"),
+        Figure(name="  keys pressed and not stored", value=len(seen.pressed - engine.stored), unit="calls"),
+        both("bare: answered calls without an answer", "calls", _unanswered),
+        Figure(name="INVITEs beyond one a number", value=seen.invites - _called(engine), unit="INVITEs"),
         both("calls at once", "calls", lambda side: side.carried.at_once),
-        both("machine busy", "share", lambda side: side.machine_busy),
-        Figure(
-            name="client CPU", value=round(client, 3), unit="ms/call", ceiling=mean(lambda s: s.per_call_ms("client"))
-        ),
-        Figure(name="  of it AMI and engine", value=round(engine.per_call_ms("ami"), 3), unit="ms/call"),
-        Figure(name="  of it AGI workers", value=round(engine.per_call_ms("agi"), 3), unit="ms/call"),
-        Figure(name="database CPU", value=round(engine.per_call_ms("sql"), 3), unit="ms/call"),
-        Figure(name="peak memory, engine", value=round(engine.costs.peak("ami") / 1e6, 1), unit="MB"),
-        Figure(name="peak memory, workers", value=round(engine.costs.peak("agi") / 1e6, 1), unit="MB"),
+        both("machine busy", "cores", lambda side: side.busy()),
+        both("  nodes and carriers", "cores", lambda side: side.busy("nodes") + side.busy("carriers")),
+        rounded("peak memory, engine", "MB", engine.costs.peak("ami") / 1e6),
+        rounded("peak memory, workers", "MB", engine.costs.peak("agi") / 1e6),
         both("answer to first audio, p50", "ms", lambda side: percentile(side.carried.first_audio_ms, 50) or 0.0),
         both("answer to first audio, p99", "ms", lambda side: percentile(side.carried.first_audio_ms, 99) or 0.0),
     ]
 
 
-def ivr_full(folder: Path) -> tuple[list[Figure], dict[str, object]]:
-    """With the machine full: the ceiling binds, not the rate."""
-    return _compare(folder, FULL_RATE)
+def _unanswered(side: Side) -> float:
+    return len(side.carried.answered) - side.answers
 
 
-def ivr_60(folder: Path) -> tuple[list[Figure], dict[str, object]]:
-    """At 60 % of what the bare loop carries with the machine full."""
-    full = bare_side(folder, FULL_RATE).carried.per_second
-    return _compare(folder, round(0.6 * full, 1))
+def _called(side: Side) -> int:
+    return len({row.number for row in side.rows})
 
 
-def _compare(folder: Path, rate: float) -> tuple[list[Figure], dict[str, object]]:
-    before, engine, after = bare_side(folder, rate), engine_side(folder, rate), bare_side(folder, rate)
-    conditions: dict[str, object] = {
-        "calls": CALLS, "press_after_s": PRESS_AFTER_S, "max_concurrent": CEILING, "calls_per_second": rate,
-        "audio_sample": AUDIO_SAMPLE,
+def _conditions(engine: Side, bare: list[Side]) -> Conditions:
+    load = engine.load
+    return {
+        "seconds": load.seconds, "press_after_s": load.press_after_s, "max_concurrent": load.ceiling,
+        "calls_per_second": load.rate, "audio_sample": load.audio_sample,
         "audio_samples": len(engine.carried.first_audio_ms),
-        "bare_per_second": [round(side.carried.per_second, 2) for side in (before, after)],
+        "bare_per_second": [round(side.carried.per_second, 2) for side in bare],
     }  # fmt: skip
-    return figures([before, after], engine), conditions

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.ivr import CALLS, FULL_RATE, Figure, Side, engine_side, fresh_lab, write_campaign
+from bench.figure import Figure, Result, Size, rounded
+from bench.load import Load, fresh_lab, write_campaign
+from bench.sides import Side, dialer, engine_side, import_people, rows_of
+from dialer.campaign.load import load_campaign
 from dialer.clock import utc_now
 from dialer.engine.recovery import FENCE_S
 from dialer.lab.truth import read_truth
 from dialer.lab.up import Lab
-from dialer.storage.session import sync_engine
 from dialplan.render import render_node
 
 WITHOUT = Path(__file__).parent / "without_ledger"
+CALLS = 3000
 RESTARTS = 3
 RESTART_RATE = 40.0
 LOADED_CALLS = 400
@@ -28,34 +30,35 @@ AIM_S = 10.0
 PATIENCE_S = 60.0
 
 
-def ledger_cost(folder: Path) -> tuple[list[Figure], dict[str, object]]:
+def ledger_cost(folder: Path, size: Size) -> Result:
     """With the machine full: CEL, journal and spool on, between two runs without all three."""
-    before, on, after = without(folder), engine_side(folder, FULL_RATE), without(folder)
+    load = Load(calls=size.calls or CALLS)
+    before, on, after = without(folder, load), engine_side(folder, load), without(folder, load)
+    sides = (on, before, after)
 
-    def both(name: str, unit: str, value: float, *others: float) -> Figure:
-        return Figure(name=name, value=round(value, 3), unit=unit, ceiling=round(sum(others) / len(others), 3))
-
-    def cost(role: str) -> Figure:
-        return both(f"CPU, {role}", "ms/call", *(side.per_call_ms(role) for side in (on, before, after)))
+    def both(name: str, unit: str, *values: float) -> Figure:
+        return rounded(name, unit, values[0], sum(values[1:]) / 2)
 
     figures = [
-        both("completed calls a second", "1/s", *(side.carried.per_second for side in (on, before, after))),
-        both("completed calls", "calls", *(side.carried.completed for side in (on, before, after))),
-        Figure(name="answers lost: pressed, not stored", value=on.carried.completed - on.answers, unit="answers"),
-        *map(cost, ("ami", "agi", "sql")),
+        both("completed calls a second", "1/s", *(side.carried.per_second for side in sides)),
+        both("completed calls", "calls", *(side.carried.completed for side in sides)),
+        Figure(name="answered calls without a stored answer", value=on.lost, unit="calls"),
+        *(
+            both(f"CPU, {role}", "ms/call", *(side.per_call_ms(role) for side in sides))
+            for role in ("ami", "agi", "sql")
+        ),
     ]
-    conditions: dict[str, object] = {
-        "calls": CALLS, "calls_per_second": FULL_RATE, "ceiling column": "without CEL, journal and spool",
+    return figures, {
+        "calls": load.calls, "calls_per_second": load.rate, "ceiling column": "without CEL, journal and spool",
         "without_per_second": [round(side.carried.per_second, 2) for side in (before, after)],
     }  # fmt: skip
-    return figures, conditions
 
 
-def without(folder: Path) -> Side:
+def without(folder: Path, load: Load) -> Side:
     """A run of the engine without any record but PostgreSQL's."""
     path = os.pathsep.join(filter(None, [str(WITHOUT), os.environ.get("PYTHONPATH")]))
     environ = {**os.environ, "DIALER_BENCH_WITHOUT_LEDGER": "1", "PYTHONPATH": path}
-    return engine_side(folder, FULL_RATE, render=_without_cel, environ=environ, forget="cel_file")
+    return engine_side(folder, load, render=_without_cel, environ=environ, forget="cel_file")
 
 
 def _without_cel(*arguments: Any, **options: Any) -> dict[str, str]:
@@ -63,9 +66,10 @@ def _without_cel(*arguments: Any, **options: Any) -> dict[str, str]:
     return {**files, "cel.conf": "[general]\nenable = no\n"}
 
 
-def restart(folder: Path) -> tuple[list[Figure], dict[str, object]]:
+def restart(folder: Path, size: Size) -> Result:
     """kill -9 of a loaded engine, started again at once: until the carrier sees the first new call."""
-    took_s = sorted(_restart(folder) for _ in range(RESTARTS))
+    load = Load(calls=size.calls or CALLS, rate=RESTART_RATE)
+    took_s = sorted(_restart(folder, load) for _ in range(RESTARTS))
     figures = [
         Figure(name="kill to first new INVITE, worst", value=took_s[-1], unit="s", ceiling=AIM_S + FENCE_S),
         Figure(name="kill to first new INVITE, best", value=took_s[0], unit="s", ceiling=AIM_S + FENCE_S),
@@ -73,10 +77,11 @@ def restart(folder: Path) -> tuple[list[Figure], dict[str, object]]:
     return figures, {"restarts": RESTARTS, "calls_per_second": RESTART_RATE, "ceiling column": "10 s and the fence"}
 
 
-def _restart(folder: Path) -> float:
-    with fresh_lab(folder) as lab:
-        campaign = write_campaign(folder, RESTART_RATE)
-        command = [sys.executable, "-m", "cli", "run", str(campaign), "--settings", str(lab.settings_file), "--json"]
+def _restart(folder: Path, load: Load) -> float:
+    with fresh_lab(folder, load) as lab:
+        campaign = load_campaign(write_campaign(folder, load))
+        import_people(lab, campaign)
+        command = dialer("run", str(campaign.path), "--settings", str(lab.settings_file), "--json")
         first = _start(command)
         _until(lab, "select count(*) from attempt", LOADED_CALLS)
         killed_at = utc_now()
@@ -95,22 +100,13 @@ def _start(command: list[str], environ: Mapping[str, str] | None = None) -> subp
 
 def _first_invite(lab: Lab) -> datetime:
     """Of the calls that the second engine claimed."""
-    numbers = {row[0] for row in _rows(lab, "select number from attempt where epoch = 2")}
+    numbers = {row[0] for row in rows_of(lab, "select number from attempt where epoch = 2")}
     return min(row.invited_at for row in read_truth(lab) if row.number in numbers)
 
 
 def _until(lab: Lab, query: str, many: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while _rows(lab, query)[0][0] < many:
+    while rows_of(lab, query)[0][0] < many:
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {PATIENCE_S:g} s: {query} gives {many}")
         time.sleep(0.05)
-
-
-def _rows(lab: Lab, query: str) -> list[Any]:
-    engine = sync_engine(lab.settings)
-    try:
-        with engine.connect() as connection:
-            return list(connection.exec_driver_sql(query))
-    finally:
-        engine.dispose()

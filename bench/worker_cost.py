@@ -21,7 +21,7 @@ import sqlalchemy
 from panoramisk.fast_agi import Application
 from sqlalchemy import text
 
-from bench.ivr import QUESTION, write_campaign
+from bench.load import QUESTION, Load, write_campaign
 from bench.measure import cpu_seconds, database_cpu, percentile
 from dialer import names, settings, tokens
 from dialer.campaign.load import load_campaign
@@ -122,7 +122,7 @@ def prepare(folder: Path, database: str, calls: int) -> tuple[settings.Settings,
         encoding="utf-8",
     )
     made = settings.load(folder / "dialer.yaml", {})
-    campaign = load_campaign(write_campaign(folder, RATE)).campaign
+    campaign = load_campaign(write_campaign(folder, Load(calls=1, rate=RATE))).campaign
     build(campaign, folder, made)
     engine = sync_engine(made)
     migrate.upgrade(engine)

@@ -1,0 +1,156 @@
+"""The cost of one claim, with few open contacts and with very many, in turns on one database server."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.figure import Conditions, Figure, Result, Size, rounded
+from bench.load import Load, fresh_lab, write_campaign
+from bench.measure import database_cpu, percentile
+from bench.sides import import_people, rows_of
+from dialer.campaign.load import load_campaign
+from dialer.contacts.contact import ClaimOrder, ClaimResult
+from dialer.lab.up import Lab
+from dialer.pacing.routes import Route
+from dialer.storage.session import async_engine
+from dialer.storage.store import PostgresStore
+
+FEW = 10_000
+MANY = 1_000_000
+AT_A_TIME = 20
+"""People a claim takes: what an engine asks for at some hundred calls a second."""
+CLAIMS = 100
+ROUNDS = 3
+"""Turns of few and many; the first of each warms up."""
+AIM = 1.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Campaign:
+    """Whom to claim from; both campaigns share one database, and its lock."""
+
+    id: int
+    revision_id: int
+
+
+def claims(folder: Path, size: Size) -> Result:
+    """What a claim of 20 takes with a million open contacts, beside one with ten thousand."""
+    many = size.calls or MANY
+    load = Load(calls=1)
+    with fresh_lab(folder, load) as lab:
+        loaded = load_campaign(write_campaign(folder, load))
+        import_people(lab, loaded)
+        small = _filled(lab, FEW, "few", 0)
+        large = _filled(lab, many, "many", FEW)
+        rows_of(lab, "analyze")
+        postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        took = asyncio.run(_measured(lab, {"few": small, "many": large}, postmaster))
+    figures = []
+    for name, percent in (("median", 50), ("p99", 99)):
+        ours, others = (percentile(sorted(took[kind].wall_ms), percent) for kind in ("many", "few"))
+        figures.append(rounded(f"one claim with {many:,} open contacts, {name}", "ms", ours, others))
+    figures.append(
+        rounded("  CPU of PostgreSQL", "ms", *(statistics.mean(took[kind].cpu_ms) for kind in ("many", "few")))
+    )
+    conditions: Conditions = {
+        "claims": CLAIMS * (ROUNDS - 1), "people a claim": AT_A_TIME, "aim": AIM,
+        "ceiling column": f"the same with {FEW:,} open contacts",
+    }  # fmt: skip
+    return [*figures, Figure(name="claims that brought fewer", value=sum(t.short for t in took.values()), unit="claims")
+            ], conditions  # fmt: skip
+
+
+def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
+    """A copy of the imported campaign with so many people, all due, set up by SQL."""
+    columns = "tenant_id, created_at"
+    (campaign,) = rows_of(
+        lab, f"insert into campaign (name, {columns}) select '{name}', {columns} from campaign "
+        "where name = 'bench' returning id",
+    )  # fmt: skip
+    revision_columns = "number, document, base_dir, accepted_at"
+    (revision,) = rows_of(
+        lab, f"insert into revision (campaign_id, sha256, {revision_columns}) select {campaign.id}, '{name}', "
+        f"{revision_columns} from revision order by id limit 1 returning id",
+    )  # fmt: skip
+    rows_of(lab, f"update campaign set revision_id = {revision.id} where id = {campaign.id}")
+    rows_of(
+        lab, "insert into open_interval (revision_id, zones, opens_at, closes_at) "
+        f"select {revision.id}, zones, opens_at, closes_at from open_interval "
+        "where revision_id = (select min(id) from revision)",
+    )  # fmt: skip
+    rows_of(
+        lab, "insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, orders, "
+        f"max_concurrent, calls_per_second) values ({campaign.id}, {revision.id}, 'node-1', 'running', now(), 'bench', "
+        "1, 10000, 500)",
+    )  # fmt: skip
+    # A million different moments, as retries leave them; every tenth is due only tomorrow.
+    rows_of(
+        lab, "with people as (insert into person (tenant_id, person_key) select t.tenant_id, '+4850' || lpad((n + "
+        f"{first})::text, 7, '0') from generate_series(1, {contacts}) as n, "
+        "(select tenant_id from campaign limit 1) as t returning id, person_key) "
+        "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
+        f"select {campaign.id}, id, array[person_key], (select zones from open_interval limit 1), '{{}}', "
+        "now() - (id % 86400) * interval '1 s' + (id % 10 = 0)::int * interval '2 days', person_key from people",
+    )  # fmt: skip
+    return _Campaign(id=campaign.id, revision_id=revision.id)
+
+
+@dataclass(kw_only=True)
+class _Took:
+    """What claims of one campaign took."""
+
+    wall_ms: list[float]
+    cpu_ms: list[float]
+    short: int = 0
+
+
+async def _measured(lab: Lab, campaigns: dict[str, _Campaign], postmaster: int) -> dict[str, _Took]:
+    store = PostgresStore(
+        async_engine(lab.settings), "node-1", lab.settings.spool_dir, lab.settings.journal_dir
+    )  # fmt: skip
+    took = {name: _Took(wall_ms=[], cpu_ms=[]) for name in campaigns}
+    try:
+        await store.hold_node()
+        for turn in range(ROUNDS):
+            for name, campaign in campaigns.items():
+                await store.hold_node()
+                found = await _round(store, campaign, postmaster)
+                if turn:
+                    took[name].wall_ms += found.wall_ms
+                    took[name].cpu_ms += found.cpu_ms
+                    took[name].short += found.short
+                # The calls end, outside of what is measured: their number must not be what grows.
+                await asyncio.to_thread(
+                    rows_of, lab, "update attempt set state = 'ended', disposition = 'completed', ended_at = now(), "
+                    "slot_until = now() where state <> 'ended'",
+                )  # fmt: skip
+                await asyncio.to_thread(rows_of, lab, "analyze attempt")
+    finally:
+        await store.close()
+    return took
+
+
+async def _round(store: PostgresStore, campaign: _Campaign, postmaster: int) -> _Took:
+    took = _Took(wall_ms=[], cpu_ms=[])
+    cpu_before = database_cpu(postmaster)
+    for _ in range(CLAIMS):
+        began = time.perf_counter()
+        result = await _claim(store, campaign)
+        took.wall_ms.append(1000 * (time.perf_counter() - began))
+        took.short += len(result.claims) < AT_A_TIME
+    took.cpu_ms.append(1000 * (database_cpu(postmaster) - cpu_before) / CLAIMS)
+    return took
+
+
+async def _claim(store: PostgresStore, campaign: _Campaign) -> ClaimResult:
+    """As the engine claims: through the store, on one trunk with room for all."""
+    order = ClaimOrder(
+        campaign_id=campaign.id, revision_id=campaign.revision_id, boot="bench", ceiling=10_000, most=AT_A_TIME,
+        routes=(Route(trunk="carrier-a", prefixes=(), priority=1, weight=1),),
+        room={"carrier-a": 10_000}, placed={}, identity=lambda _trunk, _number: "+48221234567",
+    )  # fmt: skip
+    return await store.claim(order)
