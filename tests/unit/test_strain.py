@@ -222,6 +222,27 @@ def test_it_falls_from_what_is_sent_and_grows_only_by_what_is_used():
     assert pace.per_second < 20
 
 
+def test_it_grows_fast_to_what_was_fine_and_gently_above():
+    pace = steady(400)
+    assert looks(pace, [replace(WELL, audio_s=3.0)] * 4, since=30.0)[-1] < 60
+    after = looks(pace, [WELL] * 20, since=34.0)
+    fine = after[12]
+    assert fine == pytest.approx(0.9 * 400, rel=0.02)
+    assert fine < after[-1] <= fine * 1.03**7
+
+
+def test_strain_while_little_is_sent_does_not_make_it_forget_more_than_half():
+    pace = Pace(1000)
+    bad = [replace(WELL, audio_s=3.0)] * 3
+    looks(pace, [WELL] * 8)
+    looks(pace, bad, since=8.0)
+    fine = looks(pace, [WELL] * 20, since=11.0)[-1]
+    looks(pace, [WELL] * 5, sent=8, since=31.0)
+    looks(pace, bad, sent=8, since=36.0)
+    assert pace.per_second < 8
+    assert looks(pace, [WELL] * 15, since=39.0)[-1] > 0.35 * fine
+
+
 def test_the_limit_may_change_at_any_time():
     pace = steady(100)
     pace.most = 30
