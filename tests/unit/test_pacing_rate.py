@@ -129,8 +129,8 @@ def test_the_pace_is_the_rate(rate):
 
 def test_a_pause_is_not_made_up_for():
     gate = RateLimit(20)
-    assert gate.allowance(0.0) == 5
-    assert gate.allowance(500.0) == 5
+    assert gate.allowance(0.0) == 6
+    assert gate.allowance(500.0) == 6
 
 
 def test_a_lower_rate_holds_at_once_and_a_higher_one_counts_what_was_sent():
