@@ -171,6 +171,7 @@ class EngineProcess:
             self._full_disk,
             _cel_reader(self.node),
             staff.fill_up,
+            Console(argv=self.node.console).deepest_queue if self.node.console else None,
         )
 
     def _full_disk(self) -> str:

@@ -20,6 +20,8 @@ _NAME_SHOWN = 15
 """`manager show connected` cuts longer user names (manager.c)."""
 _SESSION = re.compile(r"\s*(\S+)\s+\S+\s+\d+\s+\d+\s+(\d+)\s+\d+\s+\d+\s+\d+\s*")
 """User, address, start, elapsed, descriptor, HTTP count, two masks of rights."""
+_PROCESSOR = re.compile(r"\S+\s+\d+\s+(\d+)(?:\s+\d+)+\s*")
+"""Name, processed, in queue, and more numbers."""
 _HEADING = "FileDes"
 
 
@@ -50,6 +52,11 @@ class Console:
             said = (complaint or printed).decode(errors="replace").strip()[-200:]
             raise self._away(f"failed with status {process.returncode}: {said}")
         return printed.decode(errors="replace")
+
+    async def deepest_queue(self) -> int:
+        """How many tasks wait in the node's fullest taskprocessor (taskprocessor.c). Raises AsteriskAway."""
+        rows = map(_PROCESSOR.fullmatch, (await self.run("core show taskprocessors")).splitlines())
+        return max((int(row[1]) for row in rows if row), default=0)
 
     async def kick(self, user: str) -> int:
         """Ends every manager session of a user and waits for their end; how many there were.

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import BLAME, Blame, Disposition
-from dialer.pacing.breaker import Breaker
+from dialer.pacing.breaker import Breaker, BreakerState
 from dialer.pacing.decide import MOST_WAITING, Binding
 from dialer.pacing.limits import RateLimit, TokenBucket
 from dialer.pacing.shares import Want, divide
@@ -172,8 +172,10 @@ class Capacity:
             self._sent_at.pop(after.id, None)
             for gate in gates:
                 gate.gone(after.id, now, placed=after.disposition not in _NEVER_SENT)
-            self._signs.ended += after.disposition is not Disposition.RETURNED
-            self._signs.unanswered += _got_no_sip_answer(after)
+            # A trunk whose breaker is open is at fault itself: one dead trunk must not slow the whole node.
+            if line is not None and line.breaker.state is BreakerState.CLOSED:
+                self._signs.ended += after.disposition is not Disposition.RETURNED
+                self._signs.unanswered += _got_no_sip_answer(after)
 
     def _made(self, attempt: Attempt, gates: Sequence[RateLimit], now: float) -> None:
         for gate in gates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -32,6 +33,9 @@ class Recovery:
         self._store, self._telephony, self._tracker, self._clock = store, telephony, tracker, clock
         self._witness = witness
         self._missed: set[UUID] = set()
+        self._strange: Set[UUID] = set()
+        self.strays: Set[UUID] = set()
+        """Calls of ours on the node, seen twice in a row, that belong to no open attempt."""
         self._distrusted_until: datetime | None = None
 
     async def adopt(self, older_than_s: float = 0.0) -> None:
@@ -71,16 +75,29 @@ class Recovery:
         """Finds attempts whose end was missed: twice in a row not young, not closing, and without a channel."""
         # A commit of ours whose answer was lost may have come to the database later than we looked for it.
         await self.adopt(older_than_s=STRAY_S)
-        suspects = {
-            attempt.id: attempt for attempt in self._tracker.open_for(YOUNG_S) if attempt.state is not State.CLOSING
-        }
-        live = await self._telephony.live_calls() if suspects else {}
+        live = await self._telephony.live_calls()
         if live is None:
             log.error("the node does not list its calls", extra={"event": "recovery.unanswered"})
             return
+        self._audit(live.keys())
+        suspects = {
+            attempt.id: attempt for attempt in self._tracker.open_for(YOUNG_S) if attempt.state is not State.CLOSING
+        }
         missing = suspects.keys() - live.keys()
         again, self._missed = missing & self._missed, missing
         await self._settle([suspects[attempt_id] for attempt_id in again])
+
+    def _audit(self, live: Set[UUID]) -> None:
+        """Compares the slots: a call that goes on though its attempt has ended, or that nobody knows of, holds one too.
+
+        The other way, attempts without a channel, is what the sweep settles.
+        """
+        strange = live - {attempt.id for attempt in self._tracker.open_attempts}
+        again, self._strange = strange & self._strange, strange
+        if again and again != self.strays:
+            log.critical("%d calls go on that belong to no open attempt; their slots are kept", len(again),
+                         extra={"event": "capacity.drift", "attempts": sorted(map(str, again))[:20]})  # fmt: skip
+        self.strays = again
 
     async def _settle(self, absent: list[Attempt]) -> None:
         """Judges attempts that the node has no channel for, by what is known of them."""

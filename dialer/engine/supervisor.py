@@ -31,7 +31,10 @@ FOLLOW_EVERY_S = 0.5
 RENEW_EVERY_S = 3
 LEASE_MARGIN_S = 2.0
 """Nothing is sent so shortly before the lease ends: another engine may take over then."""
-SWEEP_EVERY_S = 10
+SWEEP_EVERY_S = 15
+"""Sparse: Asterisk holds a lock over all channels while it lists them."""
+STRAIN_EVERY_S = 1
+QUEUE_EVERY_S = 2
 CEL_EVERY_S = 2
 LOOK_EVERY_S = 2
 HIRE_AFTER = 3
@@ -51,11 +54,12 @@ class Supervisor:
         disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
         hire: Callable[[], None] = lambda: None,
+        queue: Callable[[], Awaitable[int | None]] | None = None,
     ) -> None:
         """`plan` is the node with the trunks that may be called through; `workers_answer` says whether FastAGI workers
         of ours listen; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on
-        calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts workers when none
-        answer, and blocks.
+        calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts
+        workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be asked.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
@@ -66,7 +70,9 @@ class Supervisor:
         self._node_plan = plan
         self._trunks = {trunk.name for trunk in plan.trunks}
         self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
-        self._hire = hire
+        self._hire, self._queue = hire, queue
+        self._deepest: int | None = None
+        self._looked_at = parts.clock.monotonic()
         self._runs: dict[int, CampaignRun] = {}
         self._drained_here: set[int] = set()
         self._last: dict[int, Progress] = {}
@@ -195,10 +201,11 @@ class Supervisor:
             (self._plan, PLAN_EVERY_S),
             (self._report, PLAN_EVERY_S),
             (self._share_rates, PLAN_EVERY_S),
-            (self._watch_strain, PLAN_EVERY_S),
+            (self._watch_strain, STRAIN_EVERY_S),
+            (self._ask_queue, QUEUE_EVERY_S),
             (self._renew, RENEW_EVERY_S),
             (self._look_around, LOOK_EVERY_S),
-            (self._recovery.sweep, SWEEP_EVERY_S),
+            (self._sweep, SWEEP_EVERY_S),
             (self._witness.catch_up, CEL_EVERY_S),
             (self._daily_room, CALENDAR_EVERY_S),
             (self._forget, CALENDAR_EVERY_S),
@@ -320,7 +327,21 @@ class Supervisor:
         return self._capacity.report(self._signs) | {"blocked": blocked.value if blocked is not None else None}
 
     async def _watch_strain(self) -> None:
-        self._signs = self._capacity.look(queue=None, lag_s=None, audio_s=None)
+        now = self._clock.monotonic()
+        # Our own turn comes each second; what it comes late by, AMI's messages are read late by as well.
+        lag_s, self._looked_at = max(0.0, now - self._looked_at - STRAIN_EVERY_S), now
+        self._signs = self._capacity.look(queue=self._deepest, lag_s=lag_s, audio_s=None)
+
+    async def _ask_queue(self) -> None:
+        try:
+            self._deepest = await self._queue() if self._queue is not None else None
+        except DialerError as error:
+            self._deepest = None
+            log.warning("the node's queues are not known: %s", error, extra={"event": "strain.unknown"})
+
+    async def _sweep(self) -> None:
+        await self._recovery.sweep()
+        self._capacity.strays = len(self._recovery.strays)
 
     def _note_end(self, ended: Ended) -> None:
         run = self._runs.get(ended.attempt.campaign_id)

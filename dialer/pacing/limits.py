@@ -7,7 +7,8 @@ from uuid import UUID
 
 WINDOW_S = 10.0
 BURST_S = 0.25
-"""How much of a second's calls may go out at once after a pause."""
+"""How much of a second's calls may go out at once after a pause, and one more: at a few calls a second, what is left of
+a call between two looks would be lost."""
 MARGIN_S = 0.05
 """How long after its channel was reported an INVITE may still leave."""
 
@@ -23,7 +24,7 @@ def _most(per_second: float) -> int:
 
 
 class TokenBucket:
-    """An even pace: so many a second, and after a pause not more than a quarter of a second's at once."""
+    """An even pace: so many a second, and after a pause little more than a quarter of a second's at once."""
 
     def __init__(self, per_second: float) -> None:
         """`per_second`: calls a second; 0: none."""
@@ -43,7 +44,7 @@ class TokenBucket:
         self._tokens -= 1.0
 
     def _refill(self, now: float) -> None:
-        capacity = max(1.0, BURST_S * self.per_second)
+        capacity = 1.0 + BURST_S * self.per_second
         passed = now - self._filled_at if self._filled_at is not None else BURST_S
         self._tokens = min(capacity, self._tokens + passed * self.per_second)
         self._filled_at = now
