@@ -13,6 +13,7 @@ from bench.load import Load, fresh_lab, write_campaign
 from bench.measure import database_cpu, percentile
 from bench.sides import import_people, rows_of
 from dialer.campaign.load import load_campaign
+from dialer.clock import utc_now
 from dialer.contacts.contact import ClaimOrder, ClaimResult
 from dialer.lab.up import Lab
 from dialer.pacing.routes import Route
@@ -27,6 +28,8 @@ CLAIMS = 100
 ROUNDS = 3
 """Turns of few and many; the first of each warms up."""
 AIM = 1.2
+MOST = 10_000
+"""The limits: never what binds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,11 @@ def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
         "where revision_id = (select min(id) from revision)",
     )  # fmt: skip
     rows_of(
-        lab, "insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, orders, "
-        f"max_concurrent, calls_per_second) values ({campaign.id}, {revision.id}, 'node-1', 'running', now(), 'bench', "
-        "1, 10000, 500)",
+        lab, "insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, orders, "
+        f"max_concurrent, calls_per_second) values ({campaign.id}, {revision.id}, 'running', now(), 'bench', "
+        f"1, {MOST}, 500)",
     )  # fmt: skip
+    rows_of(lab, f"insert into campaign_node (campaign_id, node) values ({campaign.id}, 'node-1')")
     # A million different moments, as retries leave them; every tenth is due only tomorrow.
     rows_of(
         lab, "with people as (insert into person (tenant_id, person_key) select t.tenant_id, '+4850' || lpad((n + "
@@ -94,7 +98,7 @@ def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
         "(select tenant_id from campaign limit 1) as t returning id, person_key) "
         "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
         f"select {campaign.id}, id, array[person_key], (select zones from open_interval limit 1), '{{}}', "
-        "now() - (id % 86400) * interval '1 s' + (id % 10 = 0)::int * interval '2 days', person_key from people",
+        "now() - mod(id, 86400) * interval '1 s' + (mod(id, 10) = 0)::int * interval '2 days', person_key from people",
     )  # fmt: skip
     return _Campaign(id=campaign.id, revision_id=revision.id)
 
@@ -115,6 +119,8 @@ async def _measured(lab: Lab, campaigns: dict[str, _Campaign], postmaster: int) 
     took = {name: _Took(wall_ms=[], cpu_ms=[]) for name in campaigns}
     try:
         await store.hold_node()
+        await store.ensure_partitions(utc_now())
+        await store.set_limits(None, MOST, {"carrier-a": None})
         for turn in range(ROUNDS):
             for name, campaign in campaigns.items():
                 await store.hold_node()
@@ -149,8 +155,8 @@ async def _round(store: PostgresStore, campaign: _Campaign, postmaster: int) -> 
 async def _claim(store: PostgresStore, campaign: _Campaign) -> ClaimResult:
     """As the engine claims: through the store, on one trunk with room for all."""
     order = ClaimOrder(
-        campaign_id=campaign.id, revision_id=campaign.revision_id, boot="bench", ceiling=10_000, most=AT_A_TIME,
+        campaign_id=campaign.id, revision_id=campaign.revision_id, boot="bench", ceiling=MOST, most=AT_A_TIME,
         routes=(Route(trunk="carrier-a", prefixes=(), priority=1, weight=1),),
-        room={"carrier-a": 10_000}, placed={}, identity=lambda _trunk, _number: "+48221234567",
+        room={"carrier-a": MOST}, placed={}, identity=lambda _trunk, _number: "+48221234567",
     )  # fmt: skip
     return await store.claim(order)
