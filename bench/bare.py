@@ -16,7 +16,8 @@ from panoramisk.fast_agi import Application
 
 from dialer import names, settings
 from dialer.clock import monotonic
-from dialer.settings import Settings, read_secret
+from dialer.secret_file import read_secret
+from dialer.settings import Settings
 
 CALLER_ID = "+48221234567"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dialer import settings as settings_module
-from dialer.errors import InvalidInput
 from dialer.pacing import sizing
 from dialer.pacing.sizing import Carried, Demand, Limit, Requirement
 
@@ -91,7 +89,7 @@ def capacity_command(
         most_waiting=blocking,
     )
     needed = sizing.requirement(demand, cores)
-    path = _settings_file(settings_path)
+    path = settings_module.find_file_if_any(settings_path)
     present = sizing.carried(demand, settings_module.load(path)) if path else None
     if as_json:
         click.echo(json.dumps(_data(demand, needed, path, present)))
@@ -105,16 +103,6 @@ def capacity_command(
     console.print(f"\nThe limits in {path}:")
     _show(console, ("Limit", "Now", "Carries an hour"), [_limit_row(limit) for limit in present.limits])
     console.print("\n" + "\n".join(_verdict(needed, present)))
-
-
-def _settings_file(option: Path | None) -> Path | None:
-    """The settings file, or None when nobody named any and none is found."""
-    try:
-        return settings_module.find_file(option)
-    except InvalidInput:
-        if option is not None or os.environ.get(settings_module.FILE_VARIABLE):
-            raise
-        return None
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------

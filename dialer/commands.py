@@ -20,7 +20,6 @@ from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.schema import schema_text
 from dialer.clock import utc_now
 from dialer.errors import InvalidInput, Problem
-from dialer.settings import Settings
 from dialer.storage import campaigns, contacts, event_log, migrate
 from dialer.storage.prepare import prepare, require_columns
 from dialer.storage.reading import reading
@@ -48,7 +47,8 @@ def validate(context: click.Context, file: Path, settings_path: Path | None, as_
 
     Example: dialer validate examples/health-check/campaign.yaml
     """
-    settings = _settings_if_any(settings_path)
+    found = settings_module.find_file_if_any(settings_path)
+    settings = settings_module.load(found) if found else None
     try:
         loaded = load_campaign(file)
         problems = check_against(loaded, settings) if settings else []
@@ -65,17 +65,6 @@ def validate(context: click.Context, file: Path, settings_path: Path | None, as_
     click.echo(_in_short(loaded))
     if settings is None:
         click.echo("not checked: trunks, because no settings were found; give --settings FILE", err=True)
-
-
-def _settings_if_any(path: Path | None) -> Settings | None:
-    """The settings, or None when nobody named any and none are found."""
-    try:
-        found = settings_module.find_file(path)
-    except InvalidInput:
-        if path is not None:
-            raise
-        return None
-    return settings_module.load(found)
 
 
 def _column_problems(loaded: LoadedCampaign) -> list[Problem]:

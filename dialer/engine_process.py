@@ -22,7 +22,8 @@ from dialer.engine.ports import Parts
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
 from dialer.engine.witness import ReadCel
 from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced
-from dialer.settings import NodeSettings, Settings, TrunkSettings, read_secret
+from dialer.secret_file import read_secret
+from dialer.settings import NodeSettings, Settings, TrunkSettings
 from dialer.storage.journal import Journal
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore

@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from dialer import phone
 from dialer.errors import InvalidInput, Problem
+from dialer.secret_file import read_secret
 
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
 FILE_VARIABLE = "DIALER_SETTINGS"
@@ -260,28 +261,6 @@ class Settings(_Part):
         return read_secret(self.database_password_file) if self.database_password_file else None
 
 
-def read_secret(path: Path) -> str:
-    """A secret from its own file, without the line's end."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot read the secret in {path}: {error.strerror}. Create it, readable by you alone."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"the secret in {path} is not text. Make one with `openssl rand -hex 32 > {path}`."
-        ) from error
-    if not text:
-        raise InvalidInput(
-            f"the secret file {path} is empty. Put a long random text into it, for example with "
-            f"`openssl rand -hex 32 > {path}`."
-        )
-    if not text.isprintable():
-        raise InvalidInput(f"the secret in {path} has more than one line. Keep one line of printable characters.")
-    return text
-
-
 def find_file(option: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
     """The settings file: `--settings`, `$DIALER_SETTINGS`, ./dialer.yaml, /etc/dialer/dialer.yaml, the first found."""
     named = option or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
@@ -296,6 +275,16 @@ def find_file(option: Path | None, environ: Mapping[str, str] = os.environ) -> P
         f"no settings found: looked for --settings, ${FILE_VARIABLE}, {' and '.join(SEARCH)}.\n"
         "To try dialer on this machine, run `dialer lab up` and use the settings file that it names."
     )
+
+
+def find_file_if_any(option: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """As `find_file`; None when nobody named a file and none is found."""
+    try:
+        return find_file(option, environ)
+    except InvalidInput:
+        if option is not None or environ.get(FILE_VARIABLE):
+            raise
+        return None
 
 
 def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -17,6 +17,7 @@ from dialer.lab.places import Places, asterisk_directories
 from dialer.lab.subscribers import Subscriber
 from dialer.lab.topology import CARRIER_RTP, NODE_RTP, Topology, address, ami_use, sip_use
 from dialer.node_files import NodeDirectories, NodeSecrets
+from dialer.secret_file import read_secret
 from dialer.settings import NodeSettings, Settings
 
 CALLER_IDS = ("+48221230000-+48221239999", "+48122220000-+48122229999", "+48225550100")
@@ -82,8 +83,8 @@ class Blueprint:
             settings.node(name),
             directories=asterisk_directories(directory, modules=self.root.modules, data=self.root.data),
             secrets=NodeSecrets(
-                dialer=settings_file.read_secret(self.places.secrets / "ami-dialer"),
-                watch=settings_file.read_secret(self.places.secrets / "ami-dialer-watch"),
+                dialer=read_secret(self.places.secrets / "ami-dialer"),
+                watch=read_secret(self.places.secrets / "ami-dialer-watch"),
             ),
         )
         _write_config(directory / "config", files)

@@ -1,8 +1,9 @@
 """How many slots an amount of calls needs, and what a number of slots carries: Little's law and Erlang's formulas.
 
-Erlang B holds for calls that are turned away when every slot is taken; it is what carriers size trunks by. Ours wait for a
-slot instead, so that the slots must exceed the load at any rate, and Erlang C holds. Both are for calls that come at
-random. Ours leave at an even pace, of which fewer meet by chance, so that the figures err on the side of too many slots.
+Erlang B holds for calls that are turned away when every slot is taken; it is what carriers size trunks by. Ours wait
+for a slot instead, so that the slots must exceed the load at any rate, and Erlang C holds. Both are for calls that come
+at random. Ours leave at an even pace, of which fewer meet by chance, so that the figures err on the side of too many
+slots.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def blocked(load: float, slots: int) -> float:
 
 
 def waiting(load: float, slots: int) -> float:
-    """Erlang C: the share of `load` erlangs that waits for one of `slots`, from 0 to 1; all do when the load is larger."""
+    """Erlang C: the share of `load` erlangs that waits for one of `slots`, from 0 to 1; all when it is larger."""
     return _waiting(load, slots, blocked(load, slots))
 
 

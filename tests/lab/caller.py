@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from dialer.lab.topology import ami_use
 from dialer.lab.up import Lab
-from dialer.settings import read_secret
+from dialer.secret_file import read_secret
 
 Value = TypeVar("Value")
 

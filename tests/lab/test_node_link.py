@@ -21,7 +21,7 @@ from dialer.clock import SystemClock
 from dialer.errors import AsteriskAway
 from dialer.lab.process import end_all
 from dialer.lab.up import Lab
-from dialer.settings import read_secret
+from dialer.secret_file import read_secret
 from tests.lab.caller import Ami, until
 
 pytestmark = pytest.mark.lab
