@@ -18,8 +18,8 @@ test: setup ## Run the whole test suite; ARGS="-k name" for a part
 lint: setup ## Check style and types
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy
 
-bench: setup ## Measure against the bare loop; NAME=ivr_full, ivr_60, ledger_cost or restart for one
-	@$(python) -m bench $(NAME)
+bench: setup ## Measure against a ceiling of the same run; NAME=ivr_full for one; ARGS="--seconds 5" to try one out
+	@$(python) -m bench $(NAME) $(ARGS)
 
 faults: setup ## Break everything while real calls run, judge by the carrier; MINUTES=5 SEED=7
 	@$(python) -m faults --minutes $(or $(MINUTES),5) --seed $(or $(SEED),7)
