@@ -78,7 +78,7 @@ with placed as (
   on conflict do nothing
   returning id, contact_id, number, wave, trunk, caller_id, submitting_at
 ), taken as (
-  update contact c set next_attempt_at = null, next_number = null, dials = c.dials + 1
+  update contact c set next_attempt_at = null, next_number = null, avoid_trunks = null, dials = c.dials + 1
   from placed where c.id = placed.contact_id
   returning c.id, c.person_id, c.numbers, c.attempts, c.dials
 )

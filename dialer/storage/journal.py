@@ -51,6 +51,8 @@ class Claimed:
     submitting_at: datetime
     epoch: int
     boot: str
+    caller_id: str = ""
+    """The number shown to them; empty in lines of older releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Verdict:
     accepted_at: datetime | None
     ringing_at: datetime | None
     answered_at: datetime | None
+    first_audio_at: datetime | None = None
     hung_up_at: datetime | None
     ended_at: datetime
     originate_reason: int | None
@@ -196,6 +199,7 @@ def _of_claim(at: datetime, campaign: str, claim: Claim) -> Claimed:
         submitting_at=attempt.submitting_at,
         epoch=attempt.epoch,
         boot=attempt.boot,
+        caller_id=attempt.caller_id,
     )
 
 
@@ -243,6 +247,8 @@ def _typed(name: str, value: Any) -> Any:
         return datetime.fromisoformat(value)
     if name == "change":
         return ContactChange(**{key: _typed(key, one) for key, one in value.items()})
+    if name == "avoid_trunks":
+        return tuple(value)
     return UUID(value) if name == "attempt_id" else value
 
 

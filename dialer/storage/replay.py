@@ -40,8 +40,8 @@ from attempt a join campaign p on p.id = a.campaign_id where a.id = any(:ids)
 """)
 _VERDICT_TYPES = {
     "accepted_at": "timestamptz", "ringing_at": "timestamptz", "answered_at": "timestamptz",
-    "hung_up_at": "timestamptz", "ended_at": "timestamptz", "originate_reason": "int", "cause": "int",
-    "tech_cause": "int", "disposition": "text", "seq": "int",
+    "first_audio_at": "timestamptz", "hung_up_at": "timestamptz", "ended_at": "timestamptz", "originate_reason": "int",
+    "cause": "int", "tech_cause": "int", "disposition": "text", "seq": "int",
 }  # fmt: skip
 _SETTLE = text(f"""
 update attempt t set {", ".join(f"{name} = d.{name}" for name in _VERDICT_TYPES)}, state = 'ended',
@@ -58,17 +58,19 @@ where t.id = made.contact_id
 # What a contact is due for is what its latest attempt left; one host's journal may be put in after another's.
 _LEFT = text("""
 update contact t set attempts = d.attempts, wave = d.wave,
-  next_attempt_at = d.next_attempt_at, next_number = d.next_number, closed_as = d.closed_as, on_hold = d.on_hold
+  next_attempt_at = d.next_attempt_at, next_number = d.next_number, avoid_trunks = string_to_array(d.avoid, ' '),
+  closed_as = d.closed_as, on_hold = d.on_hold
 from unnest(cast(:ids as uuid[]), cast(:attempts as int[]), cast(:wave as int[]),
-            cast(:next_attempt_at as timestamptz[]), cast(:next_number as text[]), cast(:closed_as as text[]),
-            cast(:on_hold as bool[])) as d (id, attempts, wave, next_attempt_at, next_number, closed_as, on_hold)
+            cast(:next_attempt_at as timestamptz[]), cast(:next_number as text[]), cast(:avoid as text[]),
+            cast(:closed_as as text[]), cast(:on_hold as bool[]))
+    as d (id, attempts, wave, next_attempt_at, next_number, avoid, closed_as, on_hold)
   join attempt a on a.id = d.id
 where t.id = a.contact_id
   and not exists (select from attempt later where later.contact_id = t.id and later.submitting_at > a.submitting_at)
 """)
 _BLOCKERS = text("""
-select a.id, a.node, a.seq, a.wave, a.contact_id, c.attempts, a.accepted_at, a.ringing_at, a.answered_at, a.hung_up_at,
-  min(line.submitting_at) as over_by
+select a.id, a.node, a.seq, a.wave, a.contact_id, c.attempts, a.accepted_at, a.ringing_at, a.answered_at,
+  a.first_audio_at, a.hung_up_at, min(line.submitting_at) as over_by
 from attempt a join contact c on c.id = a.contact_id
   join unnest(cast(:numbers as text[]), cast(:persons as text[]), cast(:tenants as text[]),
                            cast(:submitting_at as timestamptz[]))
@@ -178,7 +180,7 @@ class Replay:
     async def _leave_contacts(self, changed: dict[UUID, Line]) -> None:
         """Leaves each contact as its latest attempt left it: out of the due list while that is open."""
         left = [_left_by(line) for line in changed.values()]
-        values: dict[str, Any] = {name: [one[name] for one in left] for name in _CHANGE}
+        values: dict[str, Any] = {name: [one[name] for one in left] for name in (*_CHANGE, "avoid")}
         self.report.contacts += (await self._connection.execute(_LEFT, values | {"ids": list(changed)})).rowcount
 
     async def _tell(self, changed: dict[UUID, Line]) -> None:
@@ -193,8 +195,10 @@ _CHANGE = ("attempts", "wave", "next_attempt_at", "next_number", "closed_as", "o
 
 def _left_by(line: Line) -> dict[str, Any]:
     if isinstance(line, Verdict):
-        return {name: getattr(line.change, name) for name in _CHANGE}
-    return dict.fromkeys(_CHANGE) | {"attempts": line.attempts, "wave": line.wave, "on_hold": False}
+        # An array of arrays must be a rectangle in PostgreSQL; names of trunks hold no space.
+        avoid = " ".join(line.change.avoid_trunks) or None
+        return {"avoid": avoid} | {name: getattr(line.change, name) for name in _CHANGE}
+    return dict.fromkeys((*_CHANGE, "avoid")) | {"attempts": line.attempts, "wave": line.wave, "on_hold": False}
 
 
 def _named(claims: Sequence[Claimed]) -> dict[str, Any]:
@@ -221,6 +225,7 @@ def _attempt_row(line: Claimed, match: Row[Any], verdict: Verdict | None) -> dic
         "submitting_at": line.submitting_at,
         "epoch": line.epoch,
         "boot": line.boot,
+        "caller_id": line.caller_id or None,
     }
     if verdict is None:
         return {**row, **dict.fromkeys(_VERDICT_TYPES), "state": State.UNCLEAR.value, "slot_until": None, "seq": 1}
@@ -272,6 +277,7 @@ def _unknown(row: Row[Any], now: datetime) -> Verdict:
         accepted_at=row.accepted_at,
         ringing_at=row.ringing_at,
         answered_at=row.answered_at,
+        first_audio_at=row.first_audio_at,
         hung_up_at=row.hung_up_at,
         ended_at=row.over_by,
         originate_reason=None,

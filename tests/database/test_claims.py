@@ -3,104 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.clock import utc_now
-from dialer.contacts.contact import Claim, ContactChange
-from dialer.storage import attempts
+from dialer.contacts.contact import Claim, ContactChange, Tried
 from dialer.storage.session import async_engine
-from dialer.storage.store import PostgresStore
-
-DOCUMENT = """{"campaign": "c", "contacts": {"from": "c.csv", "numbers": ["n"]}, "calling": {"window": "any"},
-"capacity": {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["a"], "caller_id": "+48221234567", "ring": "20s"},
-"retry": {"attempts": 2}, "flow": {"bye": {"say": "Goodbye"}}}"""
+from tests.support.claiming import SHOWN, ended, make_campaign, numbers, order, store_of
 
 
-def make_campaign(database, name: str, numbers: list[str], *, opens: str = "-1 hour", closes: str = "1 hour") -> int:
-    """A campaign with one contact a number, due now, inside an open interval given relative to now."""
-    campaign_id = database.rows(
-        "insert into campaign (tenant_id, name, created_at) values ('t', :name, now()) returning id", name=name
-    )[0][0]
-    revision_id = database.rows(
-        "insert into revision (campaign_id, number, sha256, document, base_dir, accepted_at) "
-        "values (:id, 1, 'x', cast(:document as jsonb), '/', now()) returning id",
-        id=campaign_id, document=DOCUMENT,
-    )[0][0]  # fmt: skip
-    database.run("update campaign set revision_id = :r where id = :id", r=revision_id, id=campaign_id)
-    database.run(
-        "insert into campaign_run (campaign_id, revision_id, node, wanted, wanted_at, wanted_by, orders, "
-        "max_concurrent, calls_per_second) values (:c, :r, 'node-1', 'running', now(), 'ann@host', 1, 5, 1)",
-        c=campaign_id, r=revision_id,
-    )  # fmt: skip
-    database.run(
-        "insert into open_interval "
-        "values (:r, 'Europe/Warsaw', now() + cast(:o as interval), now() + cast(:c as interval))",
-        r=revision_id, o=opens, c=closes,
-    )  # fmt: skip
-    for number in numbers:
-        database.run(
-            "with p as (insert into person (tenant_id, person_key) values ('t', :n) "
-            "on conflict (tenant_id, person_key) do update set person_key = excluded.person_key returning id) "
-            "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
-            "select :id, p.id, array[:n], 'Europe/Warsaw', '{}', now(), :n from p",
-            n=number, id=campaign_id,
-        )  # fmt: skip
-    return int(str(campaign_id))
-
-
-def numbers(count: int) -> list[str]:
-    return [f"+4850{number:07d}" for number in range(count)]
+def revision_of(database, campaign_id: int) -> int:
+    return database.rows("select revision_id from campaign where id = :id", id=campaign_id)[0][0]
 
 
 @pytest.fixture
 async def engine(database):
     made = async_engine(database.settings, pool_size=10)
-    _HOLDERS[made] = PostgresStore(made, "node-1", database.settings.spool_dir, database.settings.journal_dir)
-    assert await _HOLDERS[made].hold_node()
     yield made
-    await _HOLDERS.pop(made).close()
+    await made.dispose()
 
 
-_HOLDERS: dict[AsyncEngine, PostgresStore] = {}
-
-
-def store(engine) -> PostgresStore:
+@pytest.fixture
+async def store(database, engine):
     """The store of the node's one engine."""
-    return _HOLDERS[engine]
+    made = store_of(engine, database, "node-1")
+    assert await made.hold_node()
+    yield made
+    await made.close()
 
 
-async def claim(engine, campaign_id: int, *, ceiling: int = 100, most: int = 100) -> list[Claim]:
-    result = await store(engine).claim(
-        campaign_id=campaign_id, revision_id=await revision_of(engine, campaign_id), boot="b", trunk="a",
-        max_concurrent=ceiling, most=most,
-    )  # fmt: skip
-    return result.claims
+@pytest.fixture
+def claim(database, store):
+    async def claims(campaign_id: int, **wanted: Any) -> list[Claim]:
+        return (await store.claim(order(database, campaign_id, **wanted))).claims
+
+    return claims
 
 
-async def revision_of(engine, campaign_id: int) -> int:
-    async with engine.connect() as connection:
-        query = text("select revision_id from campaign where id = :id")
-        return int((await connection.execute(query, {"id": campaign_id})).scalar_one())
-
-
-def ended(claim: Claim, disposition: Disposition = Disposition.BUSY):
-    now = utc_now()
-    return replace(claim.attempt, state=State.ENDED, disposition=disposition, hung_up_at=now, ended_at=now, seq=2)
-
-
-async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(database, engine):
+async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(database, claim):
     campaign_id = make_campaign(database, "c", numbers(3))
-    claims = await claim(engine, campaign_id, most=2)
+    claims = await claim(campaign_id, most=2)
     assert len(claims) == 2
-    assert database.rows("select state, wave, node, trunk from attempt") == [("submitting", 1, "node-1", "a")] * 2
+    assert (
+        database.rows("select state, wave, node, trunk, caller_id from attempt")
+        == [("submitting", 1, "node-1", "a", SHOWN)] * 2
+    )
+    assert database.rows("select distinct payload->>'caller_id' from event") == [(SHOWN,)]
     assert database.rows("select count(*) from event where type = 'attempt.submitting'") == [(2,)]
     assert database.rows("select count(*) from contact where next_attempt_at is null") == [(2,)]
 
@@ -109,101 +62,104 @@ async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(
     ("opens", "closes", "expected"),
     [("-1 hour", "1 hour", 1), ("1 minute", "1 hour", 0), ("-1 hour", "-1 minute", 0)],
 )
-async def test_nobody_is_claimed_outside_the_window(database, engine, opens, closes, expected):
+async def test_nobody_is_claimed_outside_the_window(database, claim, opens, closes, expected):
     campaign_id = make_campaign(database, "c", numbers(1), opens=opens, closes=closes)
-    assert len(await claim(engine, campaign_id)) == expected
+    assert len(await claim(campaign_id)) == expected
 
 
 @pytest.mark.parametrize("wanted", ["idle", "paused", "draining", "stopping"])
-async def test_nobody_is_claimed_for_a_campaign_that_is_not_wanted_to_run(database, engine, wanted):
+async def test_nobody_is_claimed_for_a_campaign_that_is_not_wanted_to_run(database, claim, wanted):
     campaign_id = make_campaign(database, "c", numbers(1))
     database.run("update campaign_run set wanted = :w", w=wanted)
-    assert await claim(engine, campaign_id) == []
+    assert await claim(campaign_id) == []
 
 
-async def test_no_interval_means_no_call(database, engine):
+async def test_no_interval_means_no_call(database, claim):
     campaign_id = make_campaign(database, "c", numbers(1))
     database.run("update contact set zones = 'Etc/Unknown'")
-    assert await claim(engine, campaign_id) == []
+    assert await claim(campaign_id) == []
 
 
-async def test_the_ceiling_holds_over_engines_that_claim_at_once(database, engine):
+async def test_the_ceiling_holds_over_engines_that_claim_at_once(database, claim):
     campaign_id = make_campaign(database, "c", numbers(40))
-    found = await asyncio.gather(*(claim(engine, campaign_id, ceiling=7, most=5) for _ in range(8)))
+    found = await asyncio.gather(*(claim(campaign_id, ceiling=7, most=5) for _ in range(8)))
     assert sum(map(len, found)) == 7
 
 
-async def test_a_slot_stays_taken_until_its_bye_has_left(database, engine):
+async def test_a_slot_stays_taken_until_its_bye_has_left(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(3))
-    (first,) = await claim(engine, campaign_id, ceiling=1)
-    await store(engine).save([ended(first)], [], [])
-    assert await claim(engine, campaign_id, ceiling=1) == []
+    (first,) = await claim(campaign_id, ceiling=1)
+    await store.save([ended(first)], [], [])
+    assert await claim(campaign_id, ceiling=1) == []
     database.run("update attempt set slot_until = now()")
-    assert len(await claim(engine, campaign_id, ceiling=1)) == 1
+    assert len(await claim(campaign_id, ceiling=1)) == 1
 
 
-async def test_one_open_call_a_number_and_a_person_over_all_campaigns(database, engine):
+async def test_one_open_call_a_number_and_a_person_over_all_campaigns(database, claim, store):
     one = make_campaign(database, "one", numbers(1))
     two = make_campaign(database, "two", numbers(1))
-    (first,) = await claim(engine, one)
-    assert await claim(engine, two) == []
+    (first,) = await claim(one)
+    assert await claim(two) == []
     database.run("update attempt set state = 'closing'")
-    assert await claim(engine, two) == []
-    await store(engine).save([ended(first)], [], [])
-    assert len(await claim(engine, two)) == 1
+    assert await claim(two) == []
+    await store.save([ended(first)], [], [])
+    assert len(await claim(two)) == 1
     with pytest.raises(IntegrityError, match="has its verdict"):
         database.run("update attempt set state = 'ringing', disposition = null, ended_at = null where state = 'ended'")
 
 
-async def test_two_contacts_with_one_number_are_called_one_after_the_other(database, engine):
+async def test_two_contacts_with_one_number_are_called_one_after_the_other(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(2))
     database.run("update contact set next_number = '+48500000000'")
-    claims = await claim(engine, campaign_id)
+    claims = await claim(campaign_id)
     assert len(claims) == 1
-    await store(engine).save([ended(claims[0])], [], [])
-    assert len(await claim(engine, campaign_id)) == 1
+    await store.save([ended(claims[0])], [], [])
+    assert len(await claim(campaign_id)) == 1
 
 
-async def test_a_verdict_is_final_and_stored_once(database, engine):
+async def test_a_verdict_is_final_and_stored_once(database, claim, store):
     """A commit whose answer was lost is done again; by then the contact may be in its next call."""
     campaign_id = make_campaign(database, "c", numbers(1))
-    (first,) = await claim(engine, campaign_id)
+    (first,) = await claim(campaign_id)
     due = utc_now()
     change = ContactChange(
         contact_id=first.contact.id, attempts=1, wave=2, next_attempt_at=due, next_number=first.attempt.number
     )  # fmt: skip
-    await store(engine).save([ended(first)], [change], [])
-    (second,) = await claim(engine, campaign_id)
+    await store.save([ended(first)], [change], [])
+    (second,) = await claim(campaign_id)
     assert (second.attempt.wave, second.contact.attempts) == (2, 1)
-    assert second.contact.history == ((first.attempt.number, Disposition.BUSY),)
-    await store(engine).save([ended(first, Disposition.COMPLETED)], [change], [])
+    assert second.contact.history == (
+        Tried(number=first.attempt.number, disposition=Disposition.BUSY, trunk="a", wave=1, rang=False),
+    )
+    await store.save([ended(first, Disposition.COMPLETED)], [change], [])
     assert database.rows("select disposition from attempt where id = :id", id=first.attempt.id) == [("busy",)]
     assert database.rows("select next_attempt_at from contact") == [(None,)]
 
 
-async def test_verdicts_that_do_not_count_are_remembered_too(database, engine):
+async def test_verdicts_that_do_not_count_are_remembered_too(database, claim, store):
     """They leave wave and attempts as they are; forgotten, the same number would be dialled without end."""
     campaign_id = make_campaign(database, "c", numbers(1))
     for earlier in range(4):
-        (one,) = await claim(engine, campaign_id)
-        assert one.contact.history == ((one.attempt.number, Disposition.CONGESTION),) * earlier
+        (one,) = await claim(campaign_id)
+        same = Tried(number=one.attempt.number, disposition=Disposition.CONGESTION, trunk="a", wave=1, rang=False)
+        assert one.contact.history == (same,) * earlier
         change = ContactChange(
             contact_id=one.contact.id, attempts=0, wave=1, next_attempt_at=utc_now(), next_number=one.attempt.number
         )  # fmt: skip
-        await store(engine).save([ended(one, Disposition.CONGESTION)], [change], [])
+        await store.save([ended(one, Disposition.CONGESTION)], [change], [])
 
 
-async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, engine):
+async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(2))
-    await claim(engine, campaign_id)
-    left = await store(engine).open_attempts()
+    await claim(campaign_id)
+    left = await store.open_attempts()
     assert [one.claim.attempt.state for one in left] == [State.SUBMITTING] * 2
     assert {one.terms.retry.attempts for one in left} == {2}
     assert {one.terms.longest_s for one in left} == {20 + 240}
     assert not any(one.claim.attempt.watched for one in left)
 
 
-async def test_the_open_call_indexes_serve_the_claim(database, engine):
+async def test_the_open_call_indexes_serve_the_claim(database):
     """At a million contacts a claim must not walk them."""
     campaign_id = make_campaign(database, "c", numbers(1))
     database.run(
@@ -227,18 +183,18 @@ async def test_the_open_call_indexes_serve_the_claim(database, engine):
     assert "contact_due_idx" in plan
 
 
-async def test_totals_add_up(database, engine):
+async def test_totals_add_up(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(4))
-    first, second = await claim(engine, campaign_id, most=2)
+    first, second = await claim(campaign_id, most=2)
     changes = [
         ContactChange(contact_id=first.contact.id, attempts=1, wave=2, closed_as="completed"),
         ContactChange(contact_id=second.contact.id, attempts=1, wave=2, on_hold=True),
     ]
-    await store(engine).save([ended(first, Disposition.COMPLETED), ended(second, Disposition.UNKNOWN)], changes, [])
-    totals = await attempts.totals(engine, campaign_id, await revision_of(engine, campaign_id))
+    await store.save([ended(first, Disposition.COMPLETED), ended(second, Disposition.UNKNOWN)], changes, [])
+    totals = await store.totals(campaign_id, revision_of(database, campaign_id))
     assert (totals.contacts, totals.closed, totals.held, totals.due, totals.due_now) == (4, 1, 1, 2, 2)
     assert totals.never == 0
-    assert await attempts.dispositions(engine, campaign_id) == {Disposition.COMPLETED: 1, Disposition.UNKNOWN: 1}
+    assert await store.dispositions(campaign_id) == {Disposition.COMPLETED: 1, Disposition.UNKNOWN: 1}
 
 
 @pytest.mark.parametrize(
@@ -246,10 +202,10 @@ async def test_totals_add_up(database, engine):
     [("-1 hour", "1 hour", 0, 0), ("2 hours", "3 hours", 0, 7200), ("-2 hours", "-1 hour", 2, None)],
 )
 async def test_the_next_call_is_when_somebody_is_due_and_the_window_open(
-    database, engine, opens, closes, never, expected
+    database, store, opens, closes, never, expected
 ):
     campaign_id = make_campaign(database, "c", numbers(2), opens=opens, closes=closes)
-    totals = await attempts.totals(engine, campaign_id, await revision_of(engine, campaign_id))
+    totals = await store.totals(campaign_id, revision_of(database, campaign_id))
     assert totals.never == never
     if expected is None:
         assert totals.next_call_at is None

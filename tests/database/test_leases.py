@@ -18,18 +18,14 @@ from dialer.clock import utc_now
 from dialer.errors import Fenced
 from dialer.storage import leases
 from dialer.storage.session import async_engine
-from dialer.storage.store import PostgresStore
-from tests.database.test_claims import make_campaign, numbers
+from tests.support.claiming import NOBODY, make_campaign, numbers, order, store_of
 
 
 @pytest.fixture
 async def stores(database):
     engine = async_engine(database.settings, pool_size=4)
-    directories = database.settings.spool_dir, database.settings.journal_dir
-    made = [PostgresStore(engine, "node-1", *directories) for _ in range(2)]
     # Both are of this process, which lives; another holder's name makes them two.
-    made[1]._holder = "elsewhere kernel ns 1 1"
-    yield made
+    yield [store_of(engine, database, "node-1"), store_of(engine, database, "node-1", NOBODY)]
     await engine.dispose()
 
 
@@ -111,10 +107,8 @@ async def test_the_engines_clock_is_the_databases_whatever_the_hosts_shows(datab
 async def test_who_lost_the_node_writes_nothing(database, stores):
     first, second = stores
     campaign_id = make_campaign(database, "c", numbers(2))
-    revision_id = database.rows("select revision_id from campaign")[0][0]
-    wanted = {"campaign_id": campaign_id, "revision_id": revision_id, "boot": "b", "trunk": "a", "max_concurrent": 9}
     await first.hold_node()
-    (claim,) = (await first.claim(most=1, **wanted)).claims
+    (claim,) = (await first.claim(order(database, campaign_id, most=1))).claims
     assert (claim.attempt.epoch, claim.attempt.boot) == (1, "b")
     lapse(database)
     await second.hold_node()
@@ -123,11 +117,11 @@ async def test_who_lost_the_node_writes_nothing(database, stores):
     with pytest.raises(Fenced):
         await first.save([replace(claim.attempt, state=State.ACCEPTED, accepted_at=now)], [], [])
     with pytest.raises(Fenced):
-        await first.claim(most=1, **wanted)
+        await first.claim(order(database, campaign_id, most=1))
     with pytest.raises(Fenced):
         await first.store_cel([], CelPosition(inode=1, offset=1))
     with pytest.raises(Fenced):
         await first.finish(campaign_id, "t", "finished", "nobody is left")
     assert database.rows("select * from attempt") == before
     assert database.rows("select count(*) from cel_position") == [(0,)]
-    assert len((await second.claim(most=2, **wanted)).claims) == 1, "the first one's claim stands"
+    assert len((await second.claim(order(database, campaign_id, most=2))).claims) == 1, "the first one's claim stands"

@@ -15,7 +15,7 @@ from dialer.contacts.contact import Claim
 from dialer.storage import attempts, journal, restore
 from dialer.storage.journal import Journal
 from dialer.storage.replay import Reconciled
-from tests.database.test_claims import make_campaign, numbers
+from tests.support.claiming import make_campaign, numbers
 from tests.support.restoring import Engine, backup_of, content, new_host, verdict
 
 D = Disposition

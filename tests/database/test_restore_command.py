@@ -17,7 +17,7 @@ from dialer.errors import RefusedBySafety
 from dialer.restore_command import restore_reconcile
 from dialer.storage import journal
 from dialer.storage.store import PostgresStore
-from tests.database.test_claims import make_campaign, numbers
+from tests.support.claiming import make_campaign, numbers
 from tests.support.restoring import Engine, backup_of, content, new_host
 from tests.unit.test_cel import line
 

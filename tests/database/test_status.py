@@ -12,7 +12,8 @@ from dialer.status_command import status_command
 from dialer.storage import runs
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
-from tests.database.test_claims import make_campaign, numbers
+from tests.support import claiming
+from tests.support.claiming import make_campaign, numbers
 
 
 @pytest.fixture
@@ -36,13 +37,10 @@ def ask(database, tmp_path):
 async def test_status_says_who_dials_what_is_wanted_and_what_is_unclear(database, ask):
     assert ask() == "no engine has dialled here yet\n"
     campaign_id = make_campaign(database, "c", numbers(2))
-    revision_id = database.rows("select revision_id from campaign")[0][0]
     engine = async_engine(database.settings)
     store = PostgresStore(engine, "node-1", database.settings.spool_dir, database.settings.journal_dir)
     await store.hold_node()
-    await store.claim(
-        campaign_id=campaign_id, revision_id=revision_id, boot="b", trunk="a", max_concurrent=9, most=1
-    )  # fmt: skip
+    await store.claim(claiming.order(database, campaign_id, most=1))
     database.run("update attempt set state = 'unclear'")
     order = runs.Order(verb="pause", wanted=Wanted.PAUSED, by="bob@host", why="wrong prompt")
     with database.engine.begin() as connection:

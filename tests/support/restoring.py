@@ -14,19 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialer import waves
 from dialer.calls.attempt import Attempt, State
-from dialer.calls.disposition import Disposition
+from dialer.calls.disposition import UNCOUNTED, Disposition
 from dialer.calls.log import event_row
 from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
 from dialer.campaign.model import RetryPolicy
 from dialer.clock import utc_now
-from dialer.contacts.contact import Claim, ContactChange
+from dialer.contacts.contact import Claim, ContactChange, Tried
 from dialer.storage import attempts, claims, dialogues, leases, restore
 from dialer.storage.journal import Journal
 from dialer.storage.replay import Reconciled
 from dialer.storage.session import async_engine, sync_engine
 from dialer.storage.spool import Archive
 from tests.conftest import Database, settings_for
-from tests.database.test_claims import make_campaign, numbers
+from tests.support.claiming import make_campaign, numbers, order, route
 
 COPIES = count(1)
 
@@ -51,15 +51,15 @@ class Engine:
         await leases.release(self.engine, self.node, self.epoch, f"{self.node} nobody 1 2")
 
     async def claim(self, name: str, most: int = 1) -> list[Claim]:
-        ((campaign_id, revision_id),) = self.database.rows(
-            "select id, revision_id from campaign where name = :name", name=name
-        )
+        ((campaign_id,),) = self.database.rows("select id from campaign where name = :name", name=name)
         # An operator wants it to run, also after a restore has paused it.
         self.database.run("update campaign_run set wanted = 'running' where campaign_id = :id", id=campaign_id)
         result = await claims.claim(
-            self.engine, campaign_id=campaign_id, revision_id=revision_id, node=self.node, epoch=self.epoch, boot="b",
-            trunk="a", max_concurrent=10_000, most=most,
-        )  # fmt: skip
+            self.engine,
+            order(self.database, campaign_id, most=most, routes=(route("a"), route("b"))),
+            node=self.node,
+            epoch=self.epoch,
+        )
         self.journal.claimed(name, result.claims)
         return result.claims
 
@@ -103,19 +103,21 @@ class Engine:
 
 
 def verdict(claim: Claim, disposition: Disposition) -> tuple[Attempt, ContactChange]:
-    now = utc_now()
+    now, rang = utc_now(), disposition not in UNCOUNTED
     attempt = replace(
-        claim.attempt, state=State.ENDED, disposition=disposition, accepted_at=now, ringing_at=now, hung_up_at=now,
-        ended_at=now, cause=17, tech_cause=486, originate_reason=5, seq=5,
+        claim.attempt, state=State.ENDED, disposition=disposition, accepted_at=now, ringing_at=now if rang else None,
+        first_audio_at=now if rang else None, hung_up_at=now, ended_at=now, cause=17, tech_cause=486,
+        originate_reason=5, seq=5,
     )  # fmt: skip
-    following = waves.after(RetryPolicy(), claim.contact, attempt.number, disposition, now)
-    counted = waves.counts(disposition)
+    last = Tried(number=attempt.number, disposition=disposition, trunk=attempt.trunk, wave=attempt.wave, rang=rang)
+    following = waves.after(RetryPolicy(), claim.contact, last, now, lambda number: ("a", "b"))
+    counted = waves.counts(last, claim.contact.history)
     change = ContactChange(
         contact_id=claim.contact.id, attempts=claim.contact.attempts + counted, wave=attempt.wave + counted
     )
     match following:
-        case waves.Next(at=at, number=number):
-            return attempt, replace(change, next_attempt_at=at, next_number=number)
+        case waves.Next(at=at, number=number, avoid=avoid):
+            return attempt, replace(change, next_attempt_at=at, next_number=number, avoid_trunks=avoid)
         case waves.Closed(reason=reason):
             return attempt, replace(change, closed_as=reason.value)
         case _:
@@ -172,13 +174,13 @@ async def backup_of(host: Engine, tmp_path: Path) -> AsyncIterator[Engine]:
 
 ATTEMPTS = """
 select a.id, p.name, person.person_key, a.number, a.wave, a.node, a.trunk, a.state, a.submitting_at, a.epoch, a.boot,
-  a.accepted_at, a.ringing_at, a.answered_at, a.hung_up_at, a.ended_at, a.originate_reason, a.cause, a.tech_cause,
-  a.disposition, a.seq
+  a.accepted_at, a.ringing_at, a.answered_at, a.first_audio_at, a.hung_up_at, a.ended_at, a.originate_reason, a.cause,
+  a.tech_cause, a.disposition, a.seq, a.caller_id
 from attempt a join campaign p on p.id = a.campaign_id join person on person.id = a.person_id order by a.id
 """
 CONTACTS = """
 select p.name, person.person_key, c.numbers, c.attempts, c.dials, c.wave, c.next_number, c.next_attempt_at, c.closed_as,
-  c.on_hold
+  c.on_hold, c.avoid_trunks
 from contact c join campaign p on p.id = c.campaign_id join person on person.id = c.person_id order by 1, 2
 """
 DIALOGUES = "select t.attempt_id, t.keys, a.value, f.result, f.answers, f.at from answer_try t \

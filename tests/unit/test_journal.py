@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -33,12 +34,13 @@ def written(directory):
 
 def ended(claim):
     attempt = replace(
-        claim.attempt, state=State.ENDED, disposition=Disposition.BUSY, hung_up_at=T0 + timedelta(seconds=3),
-        ended_at=T0 + timedelta(seconds=4), cause=17, tech_cause=486, seq=4,
+        claim.attempt, state=State.ENDED, disposition=Disposition.BUSY, first_audio_at=T0 + timedelta(seconds=2),
+        hung_up_at=T0 + timedelta(seconds=3), ended_at=T0 + timedelta(seconds=4), cause=17, tech_cause=486, seq=4,
     )  # fmt: skip
     change = ContactChange(
-        contact_id=7, attempts=1, wave=2, next_attempt_at=T0 + timedelta(minutes=5), next_number=attempt.number
-    )
+        contact_id=7, attempts=1, wave=2, next_attempt_at=T0 + timedelta(minutes=5), next_number=attempt.number,
+        avoid_trunks=("a", "b"),
+    )  # fmt: skip
     return attempt, change
 
 
@@ -55,12 +57,36 @@ def test_what_is_written_is_read(directory):
     assert first == Claimed(
         at=now, attempt_id=attempt.id, tenant_id="t", campaign="autumn", revision_id=1, person_key="żółw",
         number=attempt.number, attempts=0, wave=1, node="n", trunk="a", submitting_at=T0, epoch=3, boot="b",
+        caller_id="+48221234567",
     )  # fmt: skip
     assert second == Verdict(
         at=now, attempt_id=attempt.id, accepted_at=None, ringing_at=None, answered_at=None,
-        hung_up_at=attempt.hung_up_at, ended_at=attempt.ended_at, originate_reason=None, cause=17, tech_cause=486,
-        disposition="busy", seq=4, change=change,
+        first_audio_at=attempt.first_audio_at, hung_up_at=attempt.hung_up_at, ended_at=attempt.ended_at,
+        originate_reason=None, cause=17, tech_cause=486, disposition="busy", seq=4, change=change,
     )  # fmt: skip
+
+
+def test_lines_of_a_release_without_trunks_in_turn_are_read(directory):
+    """A day's file may have been begun before an upgrade."""
+    at = "2026-05-04T09:00:00+00:00"
+    claimed = {
+        "at": at, "attempt_id": str(UUID(int=1)), "tenant_id": "t", "campaign": "c", "revision_id": 1,
+        "person_key": "7", "number": "+48501000001", "attempts": 0, "wave": 1, "node": "n", "trunk": "a",
+        "submitting_at": at, "epoch": 1, "boot": "b",
+    }  # fmt: skip
+    change = {"contact_id": 7, "attempts": 1, "wave": 2, "next_attempt_at": None, "next_number": None,
+              "closed_as": "completed", "on_hold": False}  # fmt: skip
+    ended = {
+        "at": at, "attempt_id": str(UUID(int=1)), "accepted_at": at, "ringing_at": None, "answered_at": at,
+        "hung_up_at": at, "ended_at": at, "originate_reason": 4, "cause": 16, "tech_cause": None,
+        "disposition": "completed", "seq": 5, "change": change,
+    }  # fmt: skip
+    directory.mkdir(parents=True)
+    text = "".join(json.dumps(one) + "\n" for one in ({"claimed": claimed}, {"ended": ended}))
+    (directory / "calls-2026-05-04-n.jsonl").write_text(text, encoding="utf-8")
+    first, second = written(directory)
+    assert (first.trunk, first.caller_id) == ("a", "")
+    assert (second.disposition, second.first_audio_at, second.change.avoid_trunks) == ("completed", None, ())
 
 
 def test_claims_are_on_the_disk_when_the_call_returns_and_verdicts_wait_for_no_disk(directory, monkeypatch):
