@@ -113,7 +113,7 @@ class Carried:
     begin: datetime
     """When a tenth of these had ended."""
     end: datetime
-    """When nine tenths of them had: between the two, the run is neither starting nor ending."""
+    """When nine tenths of them had, or the last INVITE came: between the two, calls begin as well as end."""
     between: int
     """How many ended between the two."""
     at_once: int
@@ -142,6 +142,9 @@ def carried(rows: list[TruthRow]) -> Carried:
     if not ends:
         raise SystemExit(f"nobody pressed a key: {len(rows)} INVITEs, {sum(bool(r.answered_at) for r in rows)} answers")
     tenth = len(ends) // 10
+    begin, end, last_invite = ends[tenth], ends[-1 - tenth], max(row.invited_at for row in rows)
+    if begin < last_invite:
+        end = min(end, last_invite)
     audio = (
         (row.first_audio_at - row.answered_at) / timedelta(milliseconds=1)
         for row in rows
@@ -151,9 +154,9 @@ def carried(rows: list[TruthRow]) -> Carried:
         invites=len(rows),
         answered=frozenset(row.number for row in rows if row.answered_at),
         pressed=frozenset(row.number for row in done),
-        begin=ends[tenth],
-        end=ends[-1 - tenth],
-        between=len(ends) - 1 - 2 * tenth,
+        begin=begin,
+        end=end,
+        between=sum(begin < one <= end for one in ends),
         at_once=_most((row.invited_at, row.ended_at) for row in rows),
         talking=_most((row.answered_at, row.ended_at) for row in rows if row.answered_at),
         first_audio_ms=sorted(audio),
