@@ -15,12 +15,19 @@ DAYS_AHEAD = 7
 
 _THERE = text("select relname from pg_class where relname = any(:names)")
 
+_ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('dialer event partitions'))")
+
 
 def ensure_partitions(connection: Connection, now: datetime) -> None:
     """Makes the partitions from yesterday to a week ahead that are missing. Events carry UTC days."""
     today = now.astimezone(UTC).date()
     days = [today + timedelta(days=offset) for offset in range(-1, DAYS_AHEAD + 1)]
-    there = set(connection.execute(_THERE, {"names": [_name(day) for day in days]}).scalars())
+    names = {"names": [_name(day) for day in days]}
+    if len(connection.execute(_THERE, names).all()) == len(days):
+        return
+    # Engines start side by side, and `if not exists` alone does not keep two from making one table at once.
+    connection.execute(_ONE_AT_A_TIME)
+    there = set(connection.execute(_THERE, names).scalars())
     # A new partition locks the whole log; waiting for that behind a long reader (pg_dump) would stop every writer.
     connection.execute(text("set local lock_timeout = '500ms'"))
     for day in days:

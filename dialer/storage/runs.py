@@ -139,8 +139,9 @@ on conflict (node) do update set report = excluded.report, reported_at = exclude
 _RATES = text("""
 select n.campaign_id, n.node, n.weight, n.rate_share, n.rate_high, extract(epoch from n.rate_high_until) as high_until,
   n.node = :node as ours, extract(epoch from clock_timestamp() - n.rate_at) as age_s,
-  extract(epoch from clock_timestamp()) as now, w.calls_per_second as total
-from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id
+  extract(epoch from clock_timestamp()) as now, w.calls_per_second as total,
+  coalesce(l.lease_until > clock_timestamp(), false) as engine_lives
+from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id left join engine_lease l on l.node = n.node
 where n.campaign_id = any(:campaigns) order by n.campaign_id, n.node for update of n
 """)
 _KEEP_RATES = text("""
@@ -287,8 +288,8 @@ def _share(row: Row[Any]) -> NodeShare:
 
 
 def _is_known(row: Row[Any]) -> bool:
-    """Whether a node's engine looked at its share so lately that what it sent under it may still count."""
-    return row.age_s is not None and row.age_s < RATE_FORGOTTEN_S
+    """Whether a node has a part: its engine lives, or looked so lately that what it sent may still count."""
+    return bool(row.engine_lives) or (row.age_s is not None and row.age_s < RATE_FORGOTTEN_S)
 
 
 async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, last: Order) -> bool:
