@@ -46,6 +46,8 @@ DEAD_NUMBER = frozenset({D.INVALID_NUMBER, D.NUMBER_CHANGED})
 """The number is of no use; the person's next one is tried, as a try of its own."""
 FAILS_OVER = frozenset({D.TRUNK_REFUSED, D.CONGESTION})
 """The trunk's fault: the same person is tried through another one at once. What is the callee's own choice never is."""
+NOT_DIALLED = frozenset({D.RETURNED, D.NOT_PLACED})
+"""Nothing left the node."""
 FAILOVER_AFTER = timedelta(seconds=1)
 UNCOUNTED_A_WAVE = 3
 """Dials of one wave that used up no attempt because nothing rang; a further one counts, so that it comes to an end."""
@@ -83,9 +85,9 @@ def counts(last: Tried, earlier: Sequence[Tried] = ()) -> bool:
     """Whether an attempt uses up one of the person's attempts: not when nothing rang and it was not their doing."""
     if last.disposition not in UNCOUNTED or last.rang:
         return True
-    if last.disposition in (D.RETURNED, D.NOT_PLACED):
+    if last.disposition in NOT_DIALLED:
         return False
-    return sum(_failed(one) and one.wave == last.wave for one in earlier) >= UNCOUNTED_A_WAVE
+    return sum(_dialled_in_vain(one) and one.wave == last.wave for one in earlier) >= UNCOUNTED_A_WAVE
 
 
 def rule(policy: RetryPolicy, disposition: Disposition) -> Retry | Literal["stop", "hold"]:
@@ -121,7 +123,7 @@ def after(
     live = [one for one in contact.numbers if not _is_dead(history, one, carriers(one))]
     if disposition in DEAD_NUMBER and chosen == "stop" and live and counted < policy.attempts:
         following = _following(live, number)
-        return again(CONFIRM_AFTER if following == number else NEXT_NUMBER_AFTER, following)
+        return again(CONFIRM_AFTER if _deniers(history, following) else NEXT_NUMBER_AFTER, following)
     repeats = sum(
         one.disposition is disposition and (disposition not in FAILS_OVER or one.trunk == last.trunk)
         for one in history
@@ -134,6 +136,11 @@ def after(
 def _failed(tried: Tried) -> bool:
     """Nothing rang, and it was the trunk's fault."""
     return tried.disposition in FAILS_OVER and not tried.rang
+
+
+def _dialled_in_vain(tried: Tried) -> bool:
+    """Something was sent, nothing rang, and it was not the person's doing."""
+    return tried.disposition in UNCOUNTED - NOT_DIALLED and not tried.rang
 
 
 def _is_dead(history: Sequence[Tried], number: str, carriers: Collection[str]) -> bool:
