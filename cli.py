@@ -13,7 +13,7 @@ from dialer import __version__
 from dialer.campaign.load import load_campaign
 from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
-from dialer.control_command import drain, pause, resume, stop
+from dialer.control_command import drain, pause, resume, set_, stop
 from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
@@ -57,6 +57,7 @@ root.add_command(pause)
 root.add_command(resume)
 root.add_command(drain)
 root.add_command(stop)
+root.add_command(set_)
 root.add_command(engine_command(SIBLINGS))
 root.add_command(verify)
 root.add_command(restore_reconcile)

@@ -1,16 +1,22 @@
-"""`dialer pause|resume|drain|stop NAME`: orders to a campaign under way, from any terminal, with who, when and why."""
+"""`dialer pause|resume|drain|stop|set NAME`: orders to a campaign under way, from any terminal, with who and why."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import socket
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import click
+from pydantic import ValidationError, create_model
 
 from dialer import settings as settings_module
-from dialer.campaign.running import Wanted
+from dialer.campaign.capacity import Capacity
+from dialer.campaign.running import Overrides, Wanted
+from dialer.campaign.values import Part
+from dialer.campaign.wording import findings
 from dialer.clock import utc_now
 from dialer.errors import InvalidInput
 from dialer.storage import campaigns, event_log, runs
@@ -84,6 +90,69 @@ def stop(name: str, now: bool, why: str | None, settings_path: Path | None) -> N
     """
     wanted, from_ = (Wanted.STOPPING, _ACTIVE) if now else (Wanted.DRAINING, (Wanted.RUNNING, Wanted.PAUSED))
     _order(settings_path, name, "stop", wanted, from_, why)
+
+
+@click.command("set")
+@_NAME
+@click.argument("changes", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.option("--why", help="The reason, for the event log.")
+@_SETTINGS
+def set_(name: str, changes: tuple[str, ...], why: str | None, settings_path: Path | None) -> None:
+    """Change the limits of a campaign under way: max_concurrent, calls_per_second, priority, share.
+
+    What the file says comes back with the next `dialer run`. A lower limit stops new calls only; live ones end as they
+    would.
+
+    \b
+    Examples:
+      dialer set health-check calls_per_second=5
+      dialer set health-check max_concurrent=100 priority=2 --why "the reminders are late"
+    """
+    limits = _limits(changes)
+    engine = sync_engine(settings_module.load(settings_path))
+    try:
+        with plain_errors(), engine.begin() as connection:
+            event_log.ensure_partitions(connection, utc_now())
+            stored = campaigns.require(connection, name)
+            now = runs.set_limits(connection, stored.campaign_id, stored.tenant_id, limits, operator(), why)
+            run = runs.find(connection, stored.campaign_id)
+    finally:
+        engine.dispose()
+    if now is None:
+        raise InvalidInput(f"{name} is idle: change its file instead; `dialer run` takes its limits from there.")
+    click.echo(f"{name}: {' '.join(f'{key}={value:g}' for key, value in asdict(now).items())}")
+    if run is None or not run.engine_live:
+        click.echo("No engine dials for it now.", err=True)
+
+
+def _limits(changes: tuple[str, ...]) -> Overrides:
+    """What was written as KEY=VALUE, held to the bounds of the campaign file. Raises InvalidInput."""
+    keys = [field.name for field in fields(Overrides)]
+    given: dict[str, int | float | str] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise InvalidInput(f"{change!r} is no limit: write it as KEY=VALUE, with one of {', '.join(keys)}.")
+        if key not in keys:
+            raise InvalidInput(f"`{key}` cannot be set: {', '.join(keys)} can.")
+        if key in given:
+            raise InvalidInput(f"`{key}` stands here twice: give each once.")
+        given[key] = _number(value)
+    wanted: dict[str, Any] = {key: (Capacity.model_fields[key].annotation, Capacity.model_fields[key]) for key in given}
+    try:
+        return Overrides(**create_model("Limits", __base__=Part, **wanted).model_validate(given).model_dump())
+    except ValidationError as error:
+        wrong = [f"{one.key[0]}: {one.message}; {one.fix}" for one in findings(error, {})]
+        raise InvalidInput("\n".join(wrong)) from error
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _order(

@@ -1,85 +1,101 @@
-"""`dialer status`: which engines dial, what is wanted of campaigns and by whom, what is open, unclear and unknown."""
+"""`dialer status`: how much of each limit is used, who dials, what holds campaigns back, what is broken."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from datetime import datetime
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from sqlalchemy import Engine
 
 from dialer import settings as settings_module
-from dialer.engine.progress import from_data
-from dialer.monitoring import terminal
+from dialer.errors import DatabaseAway
+from dialer.monitoring import status_facts, status_page
 from dialer.storage import campaigns, status
 from dialer.storage.reading import reading
 from dialer.storage.session import sync_engine
-from dialer.storage.status import CampaignStatus, EngineStatus
+from dialer.storage.status import StatusPage
+
+WATCH_EVERY_S = 1.0
+PLAIN_EVERY_S = 5.0
+"""Where the output is no terminal: a log of it stays readable."""
 
 
 @click.command("status")
 @click.argument("name", required=False)
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 @click.option("--settings", "settings_path", type=click.Path(path_type=Path), help="The machine's settings file.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status_command(name: str | None, settings_path: Path | None, as_json: bool) -> None:
-    """Show the engines and the campaigns; with NAME one campaign, its verdicts, and its calls that nobody saw end.
+@click.option("--json", "as_json", is_flag=True, help="For programs; with --watch an object a line.")
+def status_command(name: str | None, watch: bool, settings_path: Path | None, as_json: bool) -> None:
+    """Show the site, its nodes and trunks, and what holds each campaign back; with NAME one campaign in full.
 
-    `unclear` attempts were perhaps sent: they keep number and slot until there is evidence. `unknown` is the verdict of
-    those for which there never was any; `unknown:` in the campaign's retry policy says what becomes of these people.
+    Trouble begins with `!` and says what to do, or nothing when it heals by itself. Figures beside "of" are limits;
+    those a second are over the last ten. `unclear` attempts were perhaps sent: they keep number and slot until there is
+    evidence. `unknown` is the verdict of those for which there never was any; `unknown:` in the campaign's retry policy
+    says what becomes of these people.
 
     \b
     Examples:
       dialer status
+      dialer status --watch
       dialer status health-check --json
     """
     engine = sync_engine(settings_module.load(settings_path))
     try:
-        with reading(engine) as connection:
-            campaign_id = campaigns.require(connection, name).campaign_id if name else None
-            engines, found = status.engines(connection), status.campaigns(connection, campaign_id)
+        if watch:
+            _watch(lambda: _page(engine, name), name, as_json=as_json)
+        else:
+            page = _page(engine, name)
+            click.echo(json.dumps(status_facts.as_data(page)) if as_json else "\n".join(_lines(page, name, _width())))
+    except KeyboardInterrupt:
+        pass  # the way to end --watch
     finally:
         engine.dispose()
+
+
+def _page(engine: Engine, name: str | None) -> StatusPage:
+    with reading(engine) as connection:
+        return status.page(connection, campaigns.require(connection, name).campaign_id if name else None)
+
+
+def _lines(page: StatusPage, name: str | None, width: int | None) -> list[str]:
+    return status_page.lines_of(page, page.campaigns[0], width=width) if name else status_page.lines(page, width=width)
+
+
+def _width() -> int | None:
+    """Of the terminal; where there is none, each fact stays on its line."""
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else None
+
+
+def _watch(read: Callable[[], StatusPage], name: str | None, *, as_json: bool) -> None:
     if as_json:
-        data = {"engines": [asdict(one) for one in engines], "campaigns": [asdict(one) for one in found]}
-        click.echo(json.dumps(data, default=_iso))
-        return
-    if name is None:
-        for one in engines or ():
-            click.echo(_engine(one))
-        if not engines:
-            click.echo("no engine has dialled here yet")
-    for campaign in found:
-        click.echo(_campaign(campaign))
+        while True:
+            click.echo(json.dumps(status_facts.as_data(read())))
+            time.sleep(WATCH_EVERY_S)
+    if not sys.stdout.isatty():
+        while True:
+            click.echo("\n".join(_lines(read(), name, None)) + "\n")
+            time.sleep(PLAIN_EVERY_S)
+    shown: list[str] = []
+    with Live(console=Console(file=sys.stdout), auto_refresh=False) as live:
+        while True:
+            try:
+                shown = _lines(read(), name, live.console.width)
+                live.update(_picture(shown), refresh=True)
+            except DatabaseAway as error:
+                # Its return is waited for; until then the last page stands, with its own time.
+                live.update(_picture([f"! {error}", *shown]), refresh=True)
+            time.sleep(WATCH_EVERY_S)
 
 
-def _engine(one: EngineStatus) -> str:
-    state = f"dials since {_iso(one.since)}" if one.live else "does not dial now"
-    return f"engine of {one.node}: {state} ({one.holder}, epoch {one.epoch})"
-
-
-def _campaign(one: CampaignStatus) -> str:
-    lines = [f"{one.name}: {_condition(one)}"]
-    if one.progress is not None and one.engine_live and one.wanted != "idle":
-        lines.append(f"  {terminal.plain(from_data(one.progress))}")
-    if one.open:
-        states = ", ".join(f"{number} {state}" for state, number in one.open.items())
-        lines.append(f"  open: {states}")
-    if one.verdicts is not None:
-        verdicts = ", ".join(f"{name} {number}" for name, number in one.verdicts.items()) or "none yet"
-        lines.append(f"  verdicts: {verdicts}")
-        lines.append(f"  unclear: {one.open.get('unclear', 0)}, unknown: {one.verdicts.get('unknown', 0)}, "
-                     f"people held for an operator: {one.held}")  # fmt: skip
-    return "\n".join(lines)
-
-
-def _condition(one: CampaignStatus) -> str:
-    if one.wanted_at is None:
-        return "never ran"
-    why = f": {one.wanted_why}" if one.wanted_why else ""
-    engine = "" if one.engine_live or one.wanted == "idle" else "; no engine dials it now"
-    return f"{one.wanted} since {_iso(one.wanted_at)} ({one.wanted_by}{why}){engine}"
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _picture(shown: list[str]) -> Text:
+    picture = Text(no_wrap=True, overflow="crop")
+    for line in shown:
+        picture.append(f"{line}\n", style="bold red" if line.startswith("!") else "")
+    return picture

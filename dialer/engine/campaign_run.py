@@ -101,6 +101,8 @@ class CampaignRun:
             binding=self._binding(totals),
             refusal=loop.refusal,
             drained=self.is_draining,
+            judged=len(self._silent),
+            judged_silent=sum(self._silent),
         )
 
     async def run(self) -> None:

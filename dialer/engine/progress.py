@@ -42,6 +42,10 @@ class Progress:
     refusal: str
     drained: bool
     """It was stopped, perhaps with people left to call."""
+    judged: int = 0
+    """The last answered calls, at most 100 on each node, by which the campaign pauses itself."""
+    judged_silent: int = 0
+    """Of these, silent ones."""
 
 
 _OUTAGES = (
@@ -70,6 +74,8 @@ def merged(parts: Sequence[Progress]) -> Progress:
         binding=speaks.binding,
         refusal=speaks.refusal,
         drained=all(one.drained for one in parts),
+        judged=sum(one.judged for one in parts),
+        judged_silent=sum(one.judged_silent for one in parts),
     )
 
 

@@ -14,33 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dialer.engine.progress import Progress, as_data
+from dialer.monitoring.words import Hold, in_words
 from dialer.pacing.decide import Binding
 
-WHY = {
-    Binding.NOTHING_DUE: "nobody is due",
-    Binding.CEILING: "the ceiling is reached",
-    Binding.RATE: "the rate limit holds",
-    Binding.RATE_SHARE: "the other engines have their part of its rate",
-    Binding.RAMP_UP: "ramping up",
-    Binding.SITE_CEILING: "the site's ceiling is reached",
-    Binding.NODE_CEILING: "the node's ceiling is reached",
-    Binding.NODE_RATE: "the node's rate limit holds",
-    Binding.TRUNK_CEILING: "its trunks' ceiling is reached",
-    Binding.TRUNK_RATE: "its trunks' rate limit holds",
-    Binding.BREAKER_OPEN: "the breakers of its trunks are open",
-    Binding.STRAIN: "the node is strained",
-    Binding.OTHER_CAMPAIGNS: "other campaigns go first",
-    Binding.WINDOW_CLOSED: "the calling window is closed",
-    Binding.ORDERS_WAITING: "Asterisk is slow to place calls",
-    Binding.NODE_REFUSES: "Asterisk refuses calls",
-    Binding.NODE_AWAY: "Asterisk cannot be reached",
-    Binding.WORKERS_AWAY: "no FastAGI worker answers",
-    Binding.DATABASE_AWAY: "PostgreSQL cannot be reached",
-    Binding.DISK_FULL: "a disk is full",
-    Binding.PAUSED: "paused",
-    Binding.DRAINING: "draining: no new calls",
-    Binding.RECOVERING: "asking Asterisk about open calls",
-}
 PLAIN_EVERY_S = 5.0
 
 
@@ -83,7 +59,7 @@ def plain(progress: Progress) -> str:
 
 def outlook(progress: Progress) -> str:
     """What comes next, or why nothing does."""
-    why = WHY[progress.binding]
+    why = in_words([Hold(binding=progress.binding)])
     if progress.binding is Binding.NODE_REFUSES:
         return f"{why}: {progress.refusal}"
     if progress.binding in (Binding.NOTHING_DUE, Binding.WINDOW_CLOSED):

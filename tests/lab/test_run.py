@@ -174,7 +174,7 @@ def serve(lab: Lab) -> subprocess.Popen[str]:
 
 def test_an_engine_as_a_service_dials_what_is_ordered_and_a_second_stands_by(run_lab, tmp_path):
     first = serve(run_lab)
-    until(lambda: "dials since" in order(run_lab, "status").stdout, "an engine", 20)
+    until(lambda: f":{first.pid} (epoch" in order(run_lab, "status").stdout, "an engine", 20)
     code, verdicts, err = finish(start(run_lab, write_campaign(tmp_path / "one", "one")))
     assert (code, verdicts) == (0, {"completed": PEOPLE}), err
     assert "Another engine dials" in err
@@ -182,7 +182,7 @@ def test_an_engine_as_a_service_dials_what_is_ordered_and_a_second_stands_by(run
     assert second.stderr is not None
     assert "waiting for its end" in second.stderr.readline()
     first.kill()
-    until(lambda: f"pid {second.pid} " in order(run_lab, "status").stdout, "the second engine", 20)
+    until(lambda: f":{second.pid} (epoch" in order(run_lab, "status").stdout, "the second engine", 20)
     code, verdicts, err = finish(start(run_lab, write_campaign(tmp_path / "two", "two")))
     assert (code, verdicts) == (0, {"completed": PEOPLE}), err
     assert "Another engine dials" in err
