@@ -6,7 +6,6 @@ question takes the try that is stored, and nothing is stored again. Behind the l
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -51,17 +50,14 @@ class Conversation:
         self._stored = {(one.step, one.visit, one.try_no): one for one in memory.tries} if memory else {}
         self._ahead = set(self._stored)
         self._waiting = Writes()
-        self._opening: asyncio.Task[None] | None = None
 
-    async def begin(self) -> None:
-        """Writes `dialogue.started` or `.resumed`, beside the first prompt: nobody waits in silence for a commit."""
+    def begin(self) -> None:
+        """Notes `dialogue.started` or `.resumed`: nobody waits in silence for a commit."""
         if self._resumed:
             self._event("dialogue.resumed", {"revision": self.dialogue.revision_id, "tries": len(self._stored)})
         else:
             self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
-        self._opening = asyncio.create_task(self._store.save(self._take()))
-        # One turn of the loop puts it into the queue, before anything that follows.
-        await asyncio.sleep(0)
+        self._store.note(self._take())
 
     async def say(self, prompt: Prompt) -> None:
         """Plays a prompt to its end; keys pressed meanwhile are not read."""
@@ -124,11 +120,7 @@ class Conversation:
                           at=self.clock.now(), detail=detail)  # fmt: skip
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
-        try:
-            await self._store.save(self._take())
-        finally:
-            if self._opening is not None:
-                await asyncio.gather(self._opening, return_exceptions=True)
+        await self._store.save(self._take())
         return end
 
     async def _flush(self) -> None:

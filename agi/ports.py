@@ -95,6 +95,10 @@ class Voice(Protocol):
 class Store(Protocol):
     """Where the rows of one dialogue go."""
 
+    def note(self, writes: Writes) -> None:
+        """Takes rows that nobody waits for; they are stored before any that come later."""
+        ...
+
     async def save(self, writes: Writes) -> None:
         """Takes the rows at once, and returns when they are safe.
 

@@ -60,11 +60,14 @@ class Record:
         """All rows stand in the file too."""
         return self._complete
 
+    def note(self, writes: Writes) -> None:
+        """Sends rows that nobody waits for."""
+        self._take(writes)
+        self._shipper.send(writes, self._stored)
+
     async def save(self, writes: Writes) -> None:
         """Returns when the rows are committed, or when they are on the disk for good."""
-        self._append(writes)
-        self._rows.extend(writes)
-        self._waiting += 1
+        self._take(writes)
         if await self._shipper.ship(writes, self._stored):
             return
         if not await self._synced():
@@ -79,7 +82,9 @@ class Record:
         """This worker ends: the file is for whoever comes."""
         _closed(self._file)
 
-    def _append(self, writes: Writes) -> None:
+    def _take(self, writes: Writes) -> None:
+        self._rows.extend(writes)
+        self._waiting += 1
         if self._file is None or not self._complete:
             return
         try:

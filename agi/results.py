@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -26,6 +26,7 @@ from dialer.clock import DatabaseClock, monotonic
 from dialer.errors import DatabaseAway
 from dialer.settings import Settings
 from dialer.storage import dialogues
+from dialer.storage.dialogues import Context
 from dialer.storage.direct import Connection, Connections
 from dialer.storage.session import explain
 
@@ -128,7 +129,7 @@ class ResultStore:
 
     async def _fetch(
         self, connection: Connection, attempt_ids: Sequence[UUID], again: set[UUID]
-    ) -> tuple[Sequence[Any], dict[UUID, Memory]]:
+    ) -> tuple[Sequence[Context], dict[UUID, Memory]]:
         asked_at = monotonic()
         rows = await dialogues.contexts(connection, list(set(attempt_ids)))
         if rows and monotonic() - asked_at < PROMPT_S:
@@ -142,7 +143,7 @@ class ResultStore:
         begun = [row.id for row in rows if row.had_tries or row.id in again]
         return rows, await dialogues.memories(connection, begun) if begun else {}
 
-    def _loaded(self, row: Any | None, memory: Memory | None) -> Loaded | NoDialogue | DialogueOver:
+    def _loaded(self, row: Context | None, memory: Memory | None) -> Loaded | NoDialogue | DialogueOver:
         if row is None:
             return NoDialogue("unknown_attempt")
         if row.state == State.ENDED.value:
@@ -151,7 +152,7 @@ class ResultStore:
             return DialogueOver(FlowResult(row.result))
         return Loaded(dialogue=self._dialogue(row), memory=memory)
 
-    def _dialogue(self, row: Any) -> Dialogue:
+    def _dialogue(self, row: Context) -> Dialogue:
         revision = self._campaigns[row.revision_id]
         campaign = revision.campaign
         trunk = self._settings.trunk(row.trunk)

@@ -21,6 +21,8 @@ _CHANNEL_UP = "6"
 
 _REPLY = re.compile(r"(\d{3})([ -])(.*)", re.DOTALL)
 _RESULT = re.compile(r"result=([^ (]*) ?(?:\((.*)\))?(.*)", re.DOTALL)
+_KEYS = re.compile(r"[0-9*A-D]*")
+_BREAKS = re.compile(r"[\r\n\0]")
 _ENDPOS = re.compile(r"endpos=(\d+)")
 
 
@@ -50,7 +52,7 @@ async def read_headers(reader: asyncio.StreamReader) -> dict[str, str] | None:
 
 def quote(value: str) -> str:
     """An argument in AGI's quotes. Raises ValueError for what would end the line and begin another command."""
-    if any(char in value for char in "\r\n\0"):
+    if _BREAKS.search(value):
         raise ValueError("an AGI argument cannot hold a line break or NUL")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
@@ -81,7 +83,7 @@ class Session:
         reply = await self._alive(f"GET DATA {quote(sound)} {int(timeout_s * 1000)} {max_digits}")
         if reply.result == "-1":
             await self._tell_hangup_from_missing(sound)
-        if not re.fullmatch(r"[0-9*A-D]*", reply.result):
+        if not _KEYS.fullmatch(reply.result):
             raise PhoneBroken(f"GET DATA gave {reply.result!r}")
         if reply.note == "timeout":
             ended_by = EndedBy.TIMEOUT

@@ -14,6 +14,8 @@ import socket
 import sys
 from pathlib import Path
 
+import uvloop
+
 from agi.records import Records
 from agi.results import ResultStore
 from agi.server import AgiServer
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> None:
     json_log.set_up()
     _allow_many_files()
     os.set_blocking(heartbeat, False)
-    asyncio.run(_serve(settings, socket.socket(fileno=listener), heartbeat))
+    uvloop.run(_serve(settings, socket.socket(fileno=listener), heartbeat))
 
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:

@@ -8,6 +8,7 @@ Starting the processes is not counted.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -122,11 +123,11 @@ def prepare(folder: Path, database: str, calls: int) -> tuple[settings.Settings,
         encoding="utf-8",
     )
     made = settings.load(folder / "dialer.yaml", {})
-    campaign = load_campaign(write_campaign(folder, Load(calls=1, rate=RATE))).campaign
-    build(campaign, folder, made)
+    loaded = load_campaign(write_campaign(folder, Load(calls=1, rate=RATE)))
+    build(loaded.campaign, folder, made)
     engine = sync_engine(made)
     migrate.upgrade(engine)
-    document = campaign.model_dump_json(by_alias=True, exclude_unset=True)
+    document = json.dumps(loaded.document)
     with engine.begin() as connection:
         event_log.ensure_partitions(connection, utc_now())
         connection.execute(text("insert into campaign (tenant_id, name, created_at) values ('default', 'b', now())"))

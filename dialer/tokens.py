@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from uuid import UUID
 
@@ -26,4 +25,4 @@ def verify(token: str, key: bytes) -> UUID | None:
 
 
 def _mac(text: str, key: bytes) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:_MAC_HEX]
+    return hmac.digest(key, text.encode(), "sha256").hex()[:_MAC_HEX]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import namedtuple_row
@@ -53,13 +54,27 @@ async def bring_home(
         file.close()
 
 
-async def contexts(connection: Connection, attempt_ids: Sequence[UUID]) -> list[Any]:
-    """A row for each attempt that there is: all that its dialogue needs but its revision, and whether it has begun.
+class Context(NamedTuple):
+    """What is stored for an attempt's dialogue: all that it needs but its revision, and whether it has begun."""
 
-    `id, state, revision_id, trunk, node, language, fields, sha256, now, result, had_tries`. Raises psycopg.Error.
-    """
-    async with connection.cursor(binary=True, row_factory=namedtuple_row) as cursor:
-        return await (await cursor.execute(_CONTEXTS, {"ids": list(attempt_ids)})).fetchall()
+    id: UUID
+    state: str
+    revision_id: int
+    trunk: str
+    node: str
+    language: str | None
+    fields: dict[str, Any]
+    sha256: str
+    now: datetime
+    result: str | None
+    had_tries: bool
+
+
+async def contexts(connection: Connection, attempt_ids: Sequence[UUID]) -> list[Context]:
+    """A row for each attempt that there is. Raises psycopg.Error."""
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(_CONTEXTS, {"ids": list(attempt_ids)})
+        return list(map(Context._make, await cursor.fetchall()))
 
 
 async def revisions(connection: Connection, revision_ids: Sequence[int]) -> list[Any]:

@@ -48,14 +48,15 @@ class Kept:
 class SpoolFile:
     """One dialogue's file, under our lock until `remove` or `close`. Methods raise OSError."""
 
-    def __init__(self, attempt_id: UUID, path: Path, descriptor: int) -> None:
+    def __init__(self, attempt_id: UUID, path: str, descriptor: int, size: int) -> None:
         self.attempt_id = attempt_id
-        self._path, self._descriptor = path, descriptor
-        self._size = os.fstat(descriptor).st_size
+        self._path, self._descriptor, self._size = path, descriptor, size
         self._in_directory = False
 
     def read(self) -> Kept:
         """What is there; a last line without an end, of a machine that lost its power, is cut off."""
+        if not self._size:
+            return Kept()
         data = os.pread(self._descriptor, self._size, 0)
         whole = data.rfind(b"\n") + 1
         if whole < self._size:
@@ -64,7 +65,7 @@ class SpoolFile:
         lines = data[:whole].splitlines()
         context = _context(lines[0]) if lines else None
         writes = Writes()
-        for one in _decoded(lines[1:], self._path):
+        for one in _decoded(lines[1:], os.path.basename(self._path)):
             writes.extend(one)
         return Kept(context=context, writes=writes)
 
@@ -83,12 +84,13 @@ class SpoolFile:
         """Returns when all that was appended is on the disk; may block for long."""
         os.fdatasync(self._descriptor)
         if not self._in_directory:
-            _sync_directory(self._path.parent)
+            _sync_directory(os.path.dirname(self._path))
             self._in_directory = True
 
     def remove(self) -> None:
         """Ends the file, then the lock: who waited for it sees that it is gone."""
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
         self.close()
 
     def close(self) -> None:
@@ -105,12 +107,12 @@ class Spool:
     """The directory of all dialogues that are under way on this host."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory, self._prefix = directory, f"{directory}/"
         self._seen: dict[str, int] = {}
 
     def open(self, attempt_id: UUID) -> SpoolFile | None:
         """The dialogue's file, made if need be; None when another leads the dialogue. Raises OSError."""
-        path = self._directory / f"{attempt_id}{_ENDING}"
+        path = f"{self._prefix}{attempt_id}{_ENDING}"
         while True:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -119,22 +121,22 @@ class Spool:
                 continue
             if not _lock(descriptor):
                 return None
-            if os.fstat(descriptor).st_nlink:
-                return SpoolFile(attempt_id, path, descriptor)
+            if (found := os.fstat(descriptor)).st_nlink:
+                return SpoolFile(attempt_id, path, descriptor, found.st_size)
             # Its last owner removed it between our open and our lock.
             os.close(descriptor)
 
     def take(self, attempt_id: UUID) -> SpoolFile | None:
         """The dialogue's file, if there is one and nobody holds it. Raises OSError."""
-        path = self._directory / f"{attempt_id}{_ENDING}"
+        path = f"{self._prefix}{attempt_id}{_ENDING}"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         if not _lock(descriptor):
             return None
-        if os.fstat(descriptor).st_nlink:
-            return SpoolFile(attempt_id, path, descriptor)
+        if (found := os.fstat(descriptor)).st_nlink:
+            return SpoolFile(attempt_id, path, descriptor, found.st_size)
         os.close(descriptor)
         return None
 
@@ -164,13 +166,17 @@ class Archive:
     """What was stored of finished dialogues, a line each, for a database that must be restored from an old backup."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory, self._prefix = directory, f"{directory}/{_ARCHIVE}"
 
     def append(self, writes: Writes, today: date) -> None:
         """Writes one dialogue's rows into this process's file of the day. Raises OSError."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._directory / f"{_ARCHIVE}{today}-{os.getpid()}{_ENDING}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = f"{self._prefix}{today}-{os.getpid()}{_ENDING}"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, flags, 0o600)
         try:
             _write_line(descriptor, encode(writes), os.fstat(descriptor).st_size)
         finally:
@@ -196,7 +202,7 @@ def archives(directory: Path) -> list[Path]:
 def read_archive(path: Path) -> Iterator[Writes]:
     """The rows of each dialogue in one file of the archive; a line that is no rows is skipped, and logged."""
     with path.open("rb") as lines:
-        yield from _decoded(lines, path)
+        yield from _decoded(lines, path.name)
 
 
 def _write_line(descriptor: int, line: bytes, size: int) -> int:
@@ -216,7 +222,7 @@ def _context(line: bytes) -> dict[str, Any] | None:
     return context if isinstance(context, dict) else None
 
 
-def _decoded(lines: Iterable[bytes], path: Path) -> Iterator[Writes]:
+def _decoded(lines: Iterable[bytes], file: str) -> Iterator[Writes]:
     for line in lines:
         try:
             writes = _WRITES.validate_json(line)
@@ -224,7 +230,7 @@ def _decoded(lines: Iterable[bytes], path: Path) -> Iterator[Writes]:
                 event["event_id"] = UUID(event["event_id"])
                 event["occurred_at"] = datetime.fromisoformat(event["occurred_at"])
         except (ValidationError, ValueError, KeyError, TypeError):
-            log.error("spool_line_unreadable", extra={"file": path.name, "bytes": len(line)})
+            log.error("spool_line_unreadable", extra={"file": file, "bytes": len(line)})
         else:
             yield writes
 
@@ -251,7 +257,7 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: str) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
