@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice
 from dialer.calls.log import event_row
-from dialer.calls.results import Answer, DialogueEnd, FlowResult, Memory, Try, TryOutcome, Writes
+from dialer.calls.results import STARTED, Answer, DialogueEnd, FlowResult, Memory, Try, TryOutcome, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt
 from dialer.clock import Clock
@@ -46,17 +46,20 @@ class Conversation:
         """The last question ended on its last digit: a # that people press out of habit may still come."""
         self._phone, self._voice, self._store = phone, voice, store
         self._resumed = memory is not None
+        self._begun = False
+        self._audio_at = memory.audio_at if memory else None
         self._seq = memory.seq if memory else 0
         self._stored = {(one.step, one.visit, one.try_no): one for one in memory.tries} if memory else {}
         self._ahead = set(self._stored)
         self._waiting = Writes()
 
-    def begin(self) -> None:
-        """Notes `dialogue.started` or `.resumed`: nobody waits in silence for a commit."""
+    def _begin(self) -> None:
+        """Notes `dialogue.started` or `.resumed` as the first prompt is begun; nobody waits for a commit."""
+        self._begun = True
         if self._resumed:
             self._event("dialogue.resumed", {"revision": self.dialogue.revision_id, "tries": len(self._stored)})
         else:
-            self._event("dialogue.started", {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
+            self._event(STARTED, {"revision": self.dialogue.revision_id, "language": self.dialogue.language})
         self._store.note(self._take())
 
     async def say(self, prompt: Prompt) -> None:
@@ -116,8 +119,10 @@ class Conversation:
 
     async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
         """Stores the one result, with whatever still waits. Raises DialerError when nothing takes it."""
+        if not self._begun:
+            self._begin()
         end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
-                          at=self.clock.now(), detail=detail)  # fmt: skip
+                          at=self.clock.now(), detail=detail, audio_at=self._audio_at)  # fmt: skip
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
         await self._store.save(self._take())
@@ -144,8 +149,21 @@ class Conversation:
 
     async def _with_sound(self, sound: Sound, use: Callable[[str], Awaitable[T]]) -> T:
         try:
-            return await use(await self._voice.name(sound))
+            return await self._use(await self._voice.name(sound), use)
         except SoundMissing:
             # Somebody cleaned the folder since we looked: make it again, once.
             self._voice.forget(sound)
-            return await use(await self._voice.name(sound))
+            return await self._use(await self._voice.name(sound), use)
+
+    async def _use(self, name: str, use: Callable[[str], Awaitable[T]]) -> T:
+        first = self._audio_at is None
+        if first:
+            self._audio_at = self.clock.now()
+        if not self._begun:
+            self._begin()
+        try:
+            return await use(name)
+        except SoundMissing:
+            if first:
+                self._audio_at = None
+            raise

@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import json
 import socket
+from dataclasses import asdict
 from enum import Enum
+from typing import Any
 
+from agi.pulse import WorkersLook
 from dialer import __version__, names
 from dialer.settings import Settings
 
@@ -42,11 +45,31 @@ def identity(settings: Settings) -> dict[str, str]:
     return {"service": SERVICE, "version": __version__, "settings": mac}
 
 
+def reply(who: dict[str, str], look: WorkersLook) -> bytes:
+    """What a worker answers: one line of JSON, its identity and how it fares."""
+    return json.dumps({**who, "look": asdict(look)}).encode() + b"\n"
+
+
 def check(settings: Settings) -> Listener:
-    """Connects to `settings.agi`, says hello, and reads one line of JSON; takes 2 s at most.
+    """Who listens at `settings.agi`; takes 2 s at most. Raises InvalidInput when the key cannot be read."""
+    return _ask(settings)[0]
+
+
+def answers(settings: Settings) -> bool:
+    """Whether it is our workers who listen. Raises InvalidInput when the key cannot be read."""
+    return check(settings) is Listener.OK
+
+
+def look(settings: Settings) -> WorkersLook | None:
+    """How the worker process fares that we happen to meet; None when none of ours answers.
 
     Raises InvalidInput when the key cannot be read.
     """
+    return _ask(settings)[1]
+
+
+def _ask(settings: Settings) -> tuple[Listener, WorkersLook | None]:
+    """Says hello, and reads one line of JSON."""
     request = f"agi_network: yes\nagi_network_script: {names.AGI_HANDSHAKE_ROUTE}\n\n"
     try:
         with socket.create_connection((settings.agi.host, settings.agi.port), timeout=TIMEOUT_S) as connection:
@@ -54,12 +77,13 @@ def check(settings: Settings) -> Listener:
             connection.sendall(request.encode())
             line = connection.makefile("rb").readline(4096)
     except ConnectionRefusedError:
-        return Listener.ABSENT
+        return Listener.ABSENT, None
     except OSError:
         # Something holds the port and does not answer as we do.
-        return Listener.FOREIGN
+        return Listener.FOREIGN, None
     try:
-        said = json.loads(line)
-    except ValueError:
-        return Listener.FOREIGN
-    return Listener.OK if said == identity(settings) else Listener.FOREIGN
+        said: dict[str, Any] = json.loads(line)
+        seen = WorkersLook(**said.pop("look"))
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return Listener.FOREIGN, None
+    return (Listener.OK, seen) if said == identity(settings) else (Listener.FOREIGN, None)

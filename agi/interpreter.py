@@ -93,7 +93,6 @@ class Interpreter:
 
     async def _walk(self, limit_s: int) -> FlowResult:
         await self._phone.limit(limit_s)
-        self._talk.begin()
         campaign = self._dialogue.campaign
         visits: Counter[str] = Counter()
         following: str | None = flow.first_step(campaign)

@@ -17,7 +17,7 @@ from uuid import UUID
 from agi.ports import Dialogue
 from agi.results import DialogueOver, NoDialogue, ResultStore
 from agi.shipping import Shipper
-from dialer.calls.results import Memory, Writes
+from dialer.calls.results import STARTED, Memory, Writes
 from dialer.clock import Clock
 from dialer.errors import DatabaseAway, DialerError
 from dialer.log import Sparse
@@ -205,7 +205,10 @@ class Records:
         dialogue = self._dialogue(context)
         seq = max((event["seq"] for event in writes.events), default=context["seq"])
         started_at = datetime.fromisoformat(context["started_at"])
-        memory = Memory(tries=tuple(writes.tries), seq=seq, started_at=started_at)
+        began = [event["occurred_at"] for event in writes.events if event["type"] == STARTED]
+        audio_at = datetime.fromisoformat(context["audio_at"]) if context.get("audio_at") else None
+        audio_at = began[0] if began else audio_at
+        memory = Memory(tries=tuple(writes.tries), seq=seq, started_at=started_at, audio_at=audio_at)
         return Opened(dialogue=dialogue, memory=memory, record=self._record(file, writes))
 
     async def _load(self, attempt_id: UUID, file: SpoolFile | None, again: bool) -> Opened:
@@ -215,7 +218,7 @@ class Records:
         started_at = memory.started_at if memory else self._clock.now()
         if file is not None:
             try:
-                file.begin(self._context(dialogue, started_at, memory.seq if memory else 0))
+                file.begin(self._context(dialogue, started_at, memory))
                 if remembered:
                     file.append(remembered)
             except OSError as error:
@@ -224,7 +227,7 @@ class Records:
                 file = None
         return Opened(dialogue=dialogue, memory=memory, record=self._record(file, remembered))
 
-    def _context(self, dialogue: Dialogue, started_at: datetime, seq: int) -> dict[str, Any]:
+    def _context(self, dialogue: Dialogue, started_at: datetime, memory: Memory | None) -> dict[str, Any]:
         """All that another worker needs to go on without PostgreSQL."""
         return {
             "tenant": dialogue.tenant_id,
@@ -237,7 +240,8 @@ class Records:
             "longest_call_s": dialogue.longest_call_s,
             "fields": dict(dialogue.fields),
             "started_at": started_at.isoformat(),
-            "seq": seq,
+            "audio_at": memory.audio_at.isoformat() if memory and memory.audio_at else None,
+            "seq": memory.seq if memory else 0,
         }
 
     def _dialogue(self, context: dict[str, Any]) -> Dialogue:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from agi.handshake import identity
+from agi.handshake import identity, reply
 from agi.interpreter import Interpreter
 from agi.ports import CallerHungUp, PhoneBroken, SoundMissing, Voice
+from agi.pulse import Pulse
 from agi.records import LedElsewhere, Opened, Records
 from agi.results import DialogueOver, NoDialogue
 from agi.session import HEADER_LIMIT, Session, read_headers
@@ -39,7 +39,9 @@ class AgiServer:
     def __init__(self, *, settings: Settings, records: Records, clock: Clock) -> None:
         self._settings, self._records, self._clock = settings, records, clock
         self._key = settings.mac_key()
-        self._identity = json.dumps(identity(settings)).encode() + b"\n"
+        self._identity = identity(settings)
+        self._pulse = Pulse(clock)
+        self._watching: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(SPEECH_THREADS, thread_name_prefix="speech")
         self._voices: dict[str, SpeechVoice] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +53,7 @@ class AgiServer:
     async def start(self, listener: socket.socket) -> None:
         """Begins to accept on a socket that listens already."""
         self._records.start()
+        self._watching = asyncio.get_running_loop().create_task(self._pulse.watch())
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEADER_LIMIT, backlog=1024)
 
     async def stop(self, drain_s: float) -> None:
@@ -62,6 +65,8 @@ class AgiServer:
             await asyncio.wait(self._tasks, timeout=drain_s)
         self.hurry()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
         await self._records.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -80,11 +85,11 @@ class AgiServer:
             self.strangers.note("connection_refused", "too_many_connections")
             writer.transport.abort()
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self._clock.monotonic()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted_at_s: float) -> None:
         try:
             self._unknown += 1
             try:
@@ -94,7 +99,7 @@ class AgiServer:
             if headers is None:
                 self.strangers.note("connection_dropped", "no_agi_request")
                 return
-            await self._route(headers, reader, writer)
+            await self._route(headers, reader, writer, accepted_at_s)
         except OSError:
             self.strangers.note("connection_dropped", "connection_lost")
         except Exception:
@@ -103,11 +108,15 @@ class AgiServer:
             writer.close()
 
     async def _route(
-        self, headers: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        headers: Mapping[str, str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        accepted_at_s: float,
     ) -> None:
         route = headers.get("agi_network_script", "").partition("?")[0].strip("/")
         if route == names.AGI_HANDSHAKE_ROUTE:
-            writer.write(self._identity)
+            writer.write(reply(self._identity, self._pulse.look(self.live)))
             await writer.drain()
             return
         if route != names.AGI_FLOW_ROUTE:
@@ -123,10 +132,12 @@ class AgiServer:
             self.strangers.note("connection_dropped", "had_its_dialogue")
         else:
             self._talking.add(attempt_id)
+            heard = self._pulse.opened(accepted_at_s)
             try:
-                await self._talk(attempt_id, headers.get("agi_arg_2", "1") != "1", Session(reader, writer))
+                await self._talk(attempt_id, headers.get("agi_arg_2", "1") != "1", Session(reader, writer, heard))
             finally:
                 self._talking.discard(attempt_id)
+                heard()
 
     async def _talk(self, attempt_id: UUID, again: bool, session: Session) -> None:
         """`again`: the dialplan asks for this call once more, because nobody has told it that all is said."""

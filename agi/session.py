@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agi.ports import CallerHungUp, EndedBy, PhoneBroken, Pressed, SoundMissing
@@ -61,8 +62,14 @@ def quote(value: str) -> str:
 class Session:
     """The phone of a dialogue (agi.ports.Phone)."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_prompt: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_prompt` is called as each prompt is begun."""
+        self._reader, self._writer, self._on_prompt = reader, writer, on_prompt
         self._turn = asyncio.Lock()
         self.hung_up = False
 
@@ -70,6 +77,7 @@ class Session:
 
     async def play(self, sound: str) -> None:
         """STREAM FILE, not to be interrupted by keys."""
+        self._on_prompt()
         reply = await self._alive(f'STREAM FILE {quote(sound)} ""')
         endpos = _ENDPOS.search(reply.rest)
         if reply.result == "-1":
@@ -80,6 +88,7 @@ class Session:
 
     async def ask(self, sound: str, max_digits: int, timeout_s: float) -> Pressed:
         """GET DATA: plays until the first key, then reads up to `max_digits`, with `timeout_s` for each."""
+        self._on_prompt()
         reply = await self._alive(f"GET DATA {quote(sound)} {int(timeout_s * 1000)} {max_digits}")
         if reply.result == "-1":
             await self._tell_hangup_from_missing(sound)

@@ -9,6 +9,10 @@ from typing import Any
 from uuid import UUID
 
 
+STARTED = "dialogue.started"
+"""The event's type; its time is when the first prompt was begun."""
+
+
 class FlowResult(Enum):
     """How a dialogue ended."""
 
@@ -111,3 +115,5 @@ class Memory:
     seq: int
     """Of the dialogue's last event."""
     started_at: datetime
+    audio_at: datetime | None = None
+    """When its first prompt was begun."""

@@ -98,7 +98,12 @@ async def memories(connection: Connection, attempt_ids: Sequence[UUID]) -> dict[
                     outcome=TryOutcome(row.outcome), at=row.at)
             )  # fmt: skip
         begun: list[Any] = await (await cursor.execute(_BEGUN, {"ids": ids, "names": list(map(str, ids))})).fetchall()
-    return {row.id: Memory(tries=tuple(tries.get(row.id, ())), seq=row.seq, started_at=row.started_at) for row in begun}
+    return {
+        row.id: Memory(
+            tries=tuple(tries.get(row.id, ())), seq=row.seq, started_at=row.started_at, audio_at=row.audio_at
+        )
+        for row in begun
+    }
 
 
 # One round trip, prepared once however many rows; the server reads JSON as cheaply as arrays, and it is there already.
@@ -117,9 +122,9 @@ answers as (
     on conflict do nothing
 ),
 ends as (
-    insert into flow_result (attempt_id, result, step, answers, detail, at)
+    insert into flow_result (attempt_id, result, step, answers, detail, at, audio_at)
     select line.* from writes, json_to_recordset(value -> 'ends') as line (
-        attempt_id uuid, result text, step text, answers smallint, detail text, at timestamptz)
+        attempt_id uuid, result text, step text, answers smallint, detail text, at timestamptz, audio_at timestamptz)
     on conflict do nothing
 )
 insert into event (event_id, tenant_id, occurred_at, type, subject_type, subject_id, seq, schema_v, payload)
@@ -145,7 +150,8 @@ select attempt_id, step, visit, try_no, keys, outcome, at from answer_try where 
 # Clocks of hosts differ: an event may be dated before its attempt.
 _BEGUN = """
 select attempt.id, coalesce(max(event.seq), 0) as seq,
-       coalesce(min(event.occurred_at), attempt.submitting_at) as started_at
+       coalesce(min(event.occurred_at), attempt.submitting_at) as started_at,
+       min(event.occurred_at) filter (where event.type = 'dialogue.started') as audio_at
 from attempt left join event
   on event.subject_type = 'dialogue' and event.subject_id = attempt.id::text and event.subject_id = any(%(names)s)
      and event.occurred_at >= (select min(submitting_at) from attempt where id = any(%(ids)s)) - interval '1 hour'

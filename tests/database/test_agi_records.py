@@ -250,6 +250,9 @@ async def test_a_dead_workers_dialogue_goes_on_behind_its_last_answer(
     assert heard.variables == {"DIALER_DONE": "1"}
     assert database.rows(ANSWERS) == [("fever", "yes"), ("days", "12")]
     assert database.rows("select result, answers from flow_result") == [("completed", 2)]
+    assert database.rows("select audio_at = occurred_at from flow_result, event where type = 'dialogue.started'") == [
+        (True,)
+    ], "the first prompt was the dead worker's"
     assert database.rows("select seq, type from event where subject_id = :id order by seq", id=str(attempt_id)) == [
         (1, "dialogue.started"), (2, "dialogue.resumed"), (3, "dialogue.answered"), (4, "dialogue.ended"),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert
 
-from agi.handshake import Listener, check
+from agi.handshake import Listener, answers, check, look
 from agi.records import Records
 from agi.results import NoDialogue, ResultStore
 from agi.server import AgiServer
@@ -281,11 +281,48 @@ async def test_loading_says_what_to_talk_about(database: Database, worker: Worke
 async def test_the_handshake_tells_our_workers_from_others(database: Database, worker: Worker) -> None:
     settings = worker.server._settings
     assert await asyncio.to_thread(check, settings) is Listener.OK
+    assert await asyncio.to_thread(answers, settings)
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
     writer.write(b"agi_network_script: dialer-handshake\n\n")
     said = json.loads(await reader.readline())
     assert (said["service"], said["version"]) == ("dialer-agi", __version__)
     writer.close()
+
+
+async def test_the_workers_tell_how_they_fare(database: Database, worker: Worker) -> None:
+    settings, seen = worker.server._settings, []
+
+    async def ask() -> None:
+        seen.append(await asyncio.to_thread(look, settings))
+
+    def before_the_reply(command: str) -> None:
+        if command.startswith("GET DATA"):
+            tasks.append(asyncio.create_task(ask()))
+
+    tasks: list[asyncio.Task[None]] = []
+    await FakeAsterisk(worker.port, "on 2 on", before_reply=before_the_reply).run(request(add_attempt(database), KEY))
+    await asyncio.gather(*tasks)
+    await ask()
+    assert all(one is not None for one in seen)
+    assert 0 < seen[-1].first_prompt_s < 5
+    assert seen[-1].dialogues == 0
+    nowhere = settings.model_copy(update={"agi": settings.agi.model_copy(update={"port": 1})})
+    assert await asyncio.to_thread(look, nowhere) is None
+
+
+async def test_the_result_tells_when_the_first_prompt_was_begun(database: Database, worker: Worker) -> None:
+    attempt_id, before = add_attempt(database), utc_now()
+    heard: list[datetime] = []
+
+    def note(command: str) -> None:
+        if command.startswith(("STREAM", "GET")):
+            heard.append(utc_now())
+
+    await FakeAsterisk(worker.port, "on 1 12 on", before_reply=note).run(request(attempt_id, KEY))
+    ((audio_at,),) = database.rows("select audio_at from flow_result")
+    assert before < audio_at <= heard[0]
+    assert database.rows("select occurred_at - :at < interval '10 ms' from event where type = 'dialogue.started'",
+                         at=audio_at) == [(True,)]  # fmt: skip
 
 
 def test_tokens_are_what_the_engine_signs() -> None:

@@ -29,7 +29,7 @@ tries = st.builds(Try, attempt_id=st.uuids(), step=texts, visit=small, try_no=sm
 answers = st.builds(Answer, attempt_id=st.uuids(), step=texts, visit=small, revision_id=small, keys=texts, value=texts,
                     at=moments)  # fmt: skip
 ends = st.builds(DialogueEnd, attempt_id=st.uuids(), result=st.sampled_from(FlowResult), step=st.none() | texts,
-                 answers=small, at=moments, detail=st.none() | texts)  # fmt: skip
+                 answers=small, at=moments, detail=st.none() | texts, audio_at=st.none() | moments)  # fmt: skip
 events = st.builds(event_row, tenant_id=texts, occurred_at=moments, type=texts, subject_type=texts, subject_id=texts,
                    seq=small, payload=st.dictionaries(texts, st.none() | texts | small))  # fmt: skip
 writes_of = st.builds(Writes, tries=st.lists(tries, max_size=3), answers=st.lists(answers, max_size=3),
