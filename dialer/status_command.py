@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from dialer import settings as settings_module
 from dialer.errors import DatabaseAway
 from dialer.monitoring import status_facts, status_page
+from dialer.monitoring.layout import Line, laid_out
 from dialer.storage import campaigns, status
 from dialer.storage.reading import reading
 from dialer.storage.session import sync_engine
@@ -79,19 +80,26 @@ def _watch(read: Callable[[], StatusPage], name: str | None, *, as_json: bool) -
             click.echo(json.dumps(status_facts.as_data(read())))
             time.sleep(WATCH_EVERY_S)
     if not sys.stdout.isatty():
-        while True:
-            click.echo("\n".join(_lines(read(), name, None)) + "\n")
+        for shown in _pages(read, name, lambda: None):
+            click.echo("\n".join(shown) + "\n")
             time.sleep(PLAIN_EVERY_S)
-    shown: list[str] = []
     with Live(console=Console(file=sys.stdout), auto_refresh=False) as live:
-        while True:
-            try:
-                shown = _lines(read(), name, live.console.width)
-                live.update(_picture(shown), refresh=True)
-            except DatabaseAway as error:
-                # Its return is waited for; until then the last page stands, with its own time.
-                live.update(_picture([f"! {error}", *shown]), refresh=True)
+        for shown in _pages(read, name, lambda: live.console.width):
+            live.update(_picture(shown), refresh=True)
             time.sleep(WATCH_EVERY_S)
+
+
+def _pages(read: Callable[[], StatusPage], name: str | None, width: Callable[[], int | None]) -> Iterator[list[str]]:
+    """The page again and again; while PostgreSQL is away the last one, with its own time, below what is wrong."""
+    last: list[str] = []
+    while True:
+        try:
+            last = shown = _lines(read(), name, width())
+        except DatabaseAway as error:
+            if not last:
+                raise
+            shown = [*laid_out([Line(parts=[str(error)], trouble=True)], width()), *last]
+        yield shown
 
 
 def _picture(shown: list[str]) -> Text:

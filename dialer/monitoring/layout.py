@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+LONGEST_TIED = 40
+"""A longer part may be broken like any text: kept whole it would leave half a line empty."""
 LONGEST_LABEL = 24
 """A longer one does not move the column for all others."""
+ARROW = " → "
+"""Stands before what to do."""
 _TIED = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A label and what is said of it, in parts that are kept whole where they fit."""
+    """A label and what is said of it, in parts; without both, an empty line."""
 
-    label: str
-    parts: Sequence[str]
+    label: str = ""
+    parts: Sequence[str] = ()
     below: bool = False
     """It belongs to the line above."""
     trouble: bool = False
@@ -34,9 +38,8 @@ def laid_out(lines: Sequence[Line], width: int | None) -> list[str]:
         if width is None:
             page.append((start + " · ".join(parts)).rstrip())
             continue
-        room = width - column - 2
         text = " ".join(
-            _tied(part, room - 2) + (f"{_TIED}·" if place < len(parts) else "") for place, part in enumerate(parts, 1)
+            _tied(part) + (f"{_TIED}·" if place < len(parts) else "") for place, part in enumerate(parts, 1)
         )
         wrapped = textwrap.wrap(
             text, width, initial_indent=start, subsequent_indent=" " * (column + 2), break_on_hyphens=False
@@ -49,8 +52,12 @@ def _label(line: Line) -> str:
     return f"{'  ' if line.below else ''}{line.label}"
 
 
-def _tied(part: str, room: int) -> str:
-    return part.replace(" ", _TIED) if len(part) <= room else part
+def _tied(part: str) -> str:
+    if len(part) <= LONGEST_TIED:
+        return part.replace(" ", _TIED)
+    # A command is copied from one line.
+    said, arrow, command = part.partition(ARROW)
+    return f"{said}{arrow}{command.replace(' ', _TIED)}"
 
 
 def _plain(text: str) -> str:

@@ -36,18 +36,22 @@ def progress_of(campaign: CampaignStatus, page: StatusPage, *, of_now: bool = Tr
 
 def holds(campaign: CampaignStatus, page: StatusPage) -> Iterator[Hold]:
     """What keeps it from more calls, on each node whose engine speaks of it."""
-    nodes = {node.name: node for node in page.nodes}
     for part in campaign.parts:
         if part.progress is not None and is_fresh(part, page):
             binding = from_data(part.progress).binding
-            yield Hold(binding=binding, node=part.node, trunks=trunks_of(campaign, nodes[part.node]))
+            yield Hold(binding=binding, node=part.node, trunks=trunks_of(campaign, part.node, page))
 
 
-def trunks_of(campaign: CampaignStatus, node: NodeStatus) -> tuple[str, ...]:
+def trunks_of(campaign: CampaignStatus, node: str, page: StatusPage) -> tuple[str, ...]:
     """The campaign's trunks that are on a node."""
-    here = {trunk.name for trunk in node.trunks}
+    here = {trunk.name for one in page.nodes if one.name == node for trunk in one.trunks}
     found = [use.name for use in campaign.capacity.trunks if use.name in here] if campaign.capacity is not None else []
     return tuple(found) or ("its trunks",)
+
+
+def has_engine(node: str, page: StatusPage) -> bool:
+    """Whether an engine dials through the node now."""
+    return any(one.name == node and one.engine is not None and one.engine.live for one in page.nodes)
 
 
 def ramp_of(campaign: CampaignStatus, page: StatusPage) -> RampUp | None:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from dialer.campaign.capacity import Capacity
 from dialer.engine.progress import Progress
-from dialer.monitoring.layout import Line, duration, laid_out, moment, number
-from dialer.monitoring.status_facts import holds, progress_of, ramp_of, trunks_of
+from dialer.monitoring.layout import ARROW, Line, duration, laid_out, moment, number
+from dialer.monitoring.status_facts import has_engine, holds, progress_of, ramp_of, trunks_of
 from dialer.monitoring.words import Hold, in_words
 from dialer.pacing.decide import Binding
 from dialer.storage.status import FRESH, CampaignStatus, EngineStatus, NodeStatus, StatusPage, TrunkStatus, Use
@@ -27,6 +27,8 @@ _ADVICE = {
 def lines(page: StatusPage, *, width: int | None = None) -> list[str]:
     """The site, its nodes and trunks, then its campaigns. `width` in characters; None: each fact on one line."""
     told = [*_site(page), *(line for node in page.nodes for line in _node(node, page))]
+    if page.campaigns:
+        told.append(Line())
     long_idle = 0
     for campaign in page.campaigns:
         if campaign.wanted == "idle" and (campaign.wanted_at is None or page.at - campaign.wanted_at > IDLE_SHOWN):
@@ -88,7 +90,7 @@ def _engine(node: NodeStatus, page: StatusPage) -> tuple[str, bool]:
         last = (
             "" if engine is None else f"; the last one, {engine.holder}, was heard of {_heard_of(engine, node, page)}"
         )
-        return f"no engine dials{last}{_engine_wanted(node)}", node.is_wanted
+        return f"no engine dials{last}{_start_engine(node.name) if node.is_wanted else ''}", node.is_wanted
     lease = duration((engine.lease_until - page.at).total_seconds())
     said = f"engine {engine.holder} (epoch {engine.epoch}), lease for {lease} more"
     if node.reported_at is None or node.reported_at < engine.taken_at:
@@ -98,8 +100,8 @@ def _engine(node: NodeStatus, page: StatusPage) -> tuple[str, bool]:
     return said, False
 
 
-def _engine_wanted(node: NodeStatus) -> str:
-    return _advice(f"dialer engine --node {node.name}" if node.is_wanted else None)
+def _start_engine(node: str) -> str:
+    return _advice(f"dialer engine --node {node}")
 
 
 def _heard_of(engine: EngineStatus, node: NodeStatus, page: StatusPage) -> str:
@@ -122,7 +124,7 @@ def _trunk(trunk: TrunkStatus, page: StatusPage) -> Line:
 def _campaign(campaign: CampaignStatus, page: StatusPage, *, in_full: bool = False) -> Line:
     parts = [", ".join([_condition(campaign, page, in_full=in_full), *_standing(campaign, in_full=in_full)])]
     trouble = False
-    if campaign.wanted != "idle" or campaign.use.in_use:
+    if campaign.wanted == "running" or campaign.use.in_use:
         parts += [_of(campaign.use), _rate(campaign.use)]
     if campaign.wanted == "running":
         found = list(holds(campaign, page))
@@ -134,9 +136,9 @@ def _campaign(campaign: CampaignStatus, page: StatusPage, *, in_full: bool = Fal
     if campaign.open.get("unclear"):
         parts.append(f"{campaign.open['unclear']:,} unclear")
     if campaign.wanted == "paused" and campaign.wanted_by == "dialer":
-        parts[0] += _advice(f"dialer resume {campaign.name}")
+        parts[-1] += _advice(f"dialer resume {campaign.name}")
         trouble = True
-    if campaign.wanted != "idle" and not _has_engine(campaign, page):
+    if campaign.wanted != "idle" and not any(has_engine(part.node, page) for part in campaign.parts):
         parts.append("no engine dials it" + _advice("dialer engine"))
         trouble = True
     return Line(label=campaign.name, parts=parts, trouble=trouble)
@@ -166,15 +168,10 @@ def _refusal(campaign: CampaignStatus, page: StatusPage) -> str:
     return progress.refusal if progress is not None and progress.binding is Binding.NODE_REFUSES else ""
 
 
-def _has_engine(campaign: CampaignStatus, page: StatusPage) -> bool:
-    live = {node.name for node in page.nodes if node.engine is not None and node.engine.live}
-    return any(part.node in live for part in campaign.parts)
-
-
 def _below_campaign(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line]:
     progress = progress_of(campaign, page)
-    if campaign.recent or campaign.wanted == "running":
-        silent = _silent(campaign, progress) if progress is not None else ""
+    silent = _silent(campaign, progress) if progress is not None else ""
+    if campaign.recent or silent:
         yield _below("last 5 min", [_counted(campaign.recent) or "no verdicts", silent])
     if campaign.wanted == "idle":
         return
@@ -206,15 +203,14 @@ def _silent(campaign: CampaignStatus, progress: Progress) -> str:
 def _parts(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line]:
     if campaign.wanted == "idle":
         return
-    nodes = {node.name: node for node in page.nodes}
     for part in campaign.parts:
-        share = f"{number(part.use.rate)}/s of its share of {number(part.use.max_rate or 0.0)}"
-        trunks = f"through {' and '.join(trunks_of(campaign, nodes[part.node]))}"
-        wrong = (engine := nodes[part.node].engine) is None or not engine.live
-        words = "no engine dials" + _engine_wanted(nodes[part.node]) if wrong else ""
-        yield Line(
-            label=part.node, parts=[f"{part.use.in_use:,} {trunks}", share, words], below=True, trouble=wrong
-        )  # fmt: skip
+        trunks = f"through {' and '.join(trunks_of(campaign, part.node, page))}"
+        share = f" of its share of {number(part.use.max_rate)}" if part.use.max_rate is not None else ""
+        parts = [f"{part.use.in_use:,} {trunks}", f"{number(part.use.rate)}/s{share}"]
+        dials = has_engine(part.node, page)
+        if not dials:
+            parts.append(f"no engine dials{_start_engine(part.node)}")
+        yield Line(label=part.node, parts=parts, below=True, trouble=not dials)
 
 
 def _ramp(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line]:
@@ -264,4 +260,4 @@ def _ago(at: datetime, page: StatusPage) -> str:
 
 def _advice(what: str | None) -> str:
     """What to do; nothing for what heals by itself."""
-    return f" → {what}" if what else ""
+    return f"{ARROW}{what}" if what else ""

@@ -48,10 +48,12 @@ select c.id, c.name, w.wanted, w.wanted_at, w.wanted_by, w.wanted_why, w.max_con
   w.priority, w.share, w.began_at, r.document -> 'capacity' as capacity
 from campaign c left join campaign_run w on w.campaign_id = c.id left join revision r on r.id = w.revision_id
 where cast(:id as bigint) is null or c.id = :id
-order by coalesce(w.wanted, 'idle') = 'idle', w.wanted_at desc nulls last, c.name
+order by coalesce(w.wanted, 'idle') = 'idle',
+  case when w.wanted = 'idle' then w.wanted_at end desc nulls last, c.name
 """)
 _PARTS = text("""
-select n.campaign_id, n.node, n.rate_share, n.progress, n.progress_at, w.wanted
+select n.campaign_id, n.node, case when n.rate_at is not null then n.rate_share end as rate_share,
+  n.progress, n.progress_at, w.wanted
 from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id order by n.campaign_id, n.node
 """)
 _VERDICTS = text("""
@@ -168,7 +170,7 @@ class StatusPage:
     site: Use
     nodes: tuple[NodeStatus, ...]
     campaigns: tuple[CampaignStatus, ...]
-    """Those that are wanted first, then by when they were last ordered."""
+    """Those that are wanted, by name, then idle ones, the last that ran first."""
 
 
 def page(connection: Connection, campaign_id: int | None = None) -> StatusPage:
