@@ -20,6 +20,9 @@ class RampUp:
     share: float
     running_for_s: float
     of_s: float
+    max_concurrent: int
+    """As the engine has it now."""
+    calls_per_second: float
 
 
 def is_fresh(part: PartStatus, page: StatusPage) -> bool:
@@ -61,7 +64,13 @@ def ramp_of(campaign: CampaignStatus, page: StatusPage) -> RampUp | None:
     of_s, running_for_s = campaign.capacity.ramp_up, (page.at - campaign.began_at).total_seconds()
     if running_for_s >= of_s:
         return None
-    return RampUp(share=ramped(1.0, running_for_s, of_s), running_for_s=running_for_s, of_s=of_s)
+    return RampUp(
+        share=ramped(1.0, running_for_s, of_s),
+        running_for_s=running_for_s,
+        of_s=of_s,
+        max_concurrent=max(1, int(ramped(campaign.use.max or 0, running_for_s, of_s))),
+        calls_per_second=ramped(campaign.use.max_rate or 0.0, running_for_s, of_s),
+    )
 
 
 def as_data(page: StatusPage) -> dict[str, Any]:

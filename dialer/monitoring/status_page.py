@@ -218,9 +218,8 @@ def _ramp(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line]:
     if ramp is None:
         return
     text = f"{ramp.share:.0%} after {duration(ramp.running_for_s)} of {duration(ramp.of_s)}"
-    now = f"{max(1, int(ramp.share * (campaign.use.max or 0))):,} at once"
-    rate = f"{number(ramp.share * (campaign.use.max_rate or 0.0))}/s"
-    yield _below("ramp-up", [f"{text}: {now}, {rate}"])
+    now = f"{ramp.max_concurrent:,} at once, {number(ramp.calls_per_second)}/s"
+    yield _below("ramp-up", [f"{text}: {now}"])
 
 
 # -- words -------------------------------------------------------------------------------------------------------------

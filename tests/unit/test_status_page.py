@@ -129,14 +129,14 @@ def test_a_narrow_terminal_breaks_between_facts_and_never_within_a_command():
 
 def test_one_campaign_in_full():
     campaign = replace(
-        HEALTH_CHECK, began_at=AT - timedelta(seconds=120), priority=6, open={"ringing": 700, "unclear": 2},
+        HEALTH_CHECK, began_at=AT - timedelta(seconds=150), priority=6, open={"ringing": 700, "unclear": 2},
         verdicts={"completed": 100_000, "unknown": 3}, held=4,
     )  # fmt: skip
     assert status_page.lines_of(replace(PAGE, campaigns=(campaign,)), campaign) == golden("""
           health-check  running since 09:02Z (ann@vm-a), priority 6, share 1 · 1,204 of 900 · 61.3/s of 60 · held back by: rate of node-1, pace of node-2 · 2 unclear
             node-1      602 through carrier-a and carrier-b · 30.6/s of its share of 33.5
             node-2      602 through carrier-c · 30.6/s of its share of 33.5
-            ramp-up     46% after 2 min of 5 min: 414 at once, 27.6/s
+            ramp-up     55% after 2 min of 5 min: 495 at once, 33/s
             last 5 min  no_answer 5,730, completed 4,102, busy 811 · silent 1% of 200 (pauses above 5%)
             people      31,204 due now · 118,332 of 240,000 closed
             open        ringing 700, unclear 2
