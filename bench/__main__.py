@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -40,6 +41,8 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    # Ended by force, the labs and engines would stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     for name in given.names or BENCHMARKS:
         print(f"{name}: {BENCHMARKS[name].__doc__}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="dialer-bench-") as folder:

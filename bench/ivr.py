@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.figure import Conditions, Figure, Result, Size, rounded
@@ -19,6 +19,8 @@ SHORT_S = 60.0
 CALM = 0.6
 """The part of what the bare loop carries that leaves a machine room to answer in time."""
 AUDIO_RATE = 50.0
+AUDIO_WARM_S = 15.0
+"""An engine begins slowly and works off what has become due meanwhile: not what is looked at here."""
 AUDIO_AIM_MS = 250.0
 AUDIO_SAMPLE = 0.25
 """Of 50 calls a second for a minute: 750 samples."""
@@ -49,7 +51,7 @@ def client_cpu(folder: Path, size: Size) -> Result:
     """CPU, statements and commits of a call at 60 % of what the bare loop carries, beside the bare loop there."""
     seconds = size.seconds or SHORT_S
     full = bare_side(folder, by_time(seconds)).carried.per_second
-    load = by_time(seconds, rate=round(CALM * full, 1))
+    load = replace(by_time(seconds), rate=round(CALM * full, 1))
     statements = Statements()
     before = bare_side(folder, load)
     engine = engine_side(folder, load, prepare=statements.begin, after=statements.end)
@@ -74,7 +76,7 @@ def first_audio(folder: Path, size: Size) -> Result:
     seconds = size.seconds or SHORT_S
     load = Load(
         # Numbers fall due one by one, half as fast as the limit allows: nobody waits for anybody but the engine.
-        calls=int(AUDIO_RATE * seconds), rate=2 * AUDIO_RATE, audio_sample=AUDIO_SAMPLE,
+        calls=int(AUDIO_RATE * (AUDIO_WARM_S + seconds)), rate=2 * AUDIO_RATE, audio_sample=AUDIO_SAMPLE,
     )  # fmt: skip
     due_at: dict[str, datetime] = {}
 
@@ -89,20 +91,30 @@ def first_audio(folder: Path, size: Size) -> Result:
 
     engine = engine_side(folder, load, prepare=one_by_one)
     bare = bare_side(folder, replace(load, rate=AUDIO_RATE))
-    waited = sorted((row.invited_at - due_at[row.number]).total_seconds() * 1000 for row in engine.rows)
+    warm_at = min(due_at.values()) + timedelta(seconds=AUDIO_WARM_S)
+    waited = _waited_ms(engine, due_at, min(due_at.values()))
+    waited_warm = _waited_ms(engine, due_at, warm_at)
     audio = engine.carried.first_audio_ms
     figures = [
         rounded("answer to first audio, p50", "ms", percentile(audio, 50), AUDIO_AIM_MS),
         rounded("answer to first audio, p99", "ms", percentile(audio, 99), AUDIO_AIM_MS),
         rounded("bare loop: answer to first audio, p99", "ms", percentile(bare.carried.first_audio_ms, 99)),
-        rounded("due to INVITE, p50", "ms", percentile(waited, 50)),
-        rounded("due to INVITE, p99", "ms", percentile(waited, 99)),
+        rounded("due to INVITE, p50", "ms", percentile(waited_warm, 50)),
+        rounded("due to INVITE, p99", "ms", percentile(waited_warm, 99)),
+        rounded(f"  with the first {AUDIO_WARM_S:g} s, p99", "ms", percentile(waited, 99)),
         Figure(name="INVITEs before they were due", value=sum(one < 0 for one in waited), unit="INVITEs"),
         rounded("completed calls a second", "1/s", engine.carried.per_second, AUDIO_RATE),
         Figure(name="answered calls without a stored answer", value=engine.lost, unit="calls"),
     ]
     return figures, {"calls": load.calls, "calls_per_second": AUDIO_RATE, "audio_samples": len(audio),
                      "ceiling column": "the aim"}  # fmt: skip
+
+
+def _waited_ms(side: Side, due_at: Mapping[str, datetime], since: datetime) -> list[float]:
+    """From due to INVITE, of the numbers that fell due from an instant on, sorted."""
+    return sorted(
+        (row.invited_at - due_at[row.number]).total_seconds() * 1000 for row in side.rows if due_at[row.number] >= since
+    )
 
 
 def _beside_bare(engine: Side, bare: list[Side]) -> list[Figure]:

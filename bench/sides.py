@@ -27,6 +27,8 @@ from sounds.catalogue import Catalogue, sound_of
 
 LOOK_EVERY_S = 0.25
 PATIENCE_S = 60.0
+PAUSED_LOOKS = 20
+"""Every so manyth look asks the database whether the campaign still runs."""
 
 Roles = Callable[[int], dict[str, list[int]]]
 
@@ -161,7 +163,11 @@ def engines(lab: Lab, environ: Mapping[str, str] | None = None) -> Iterator[list
             for process in started:
                 process.send_signal(signal.SIGTERM)
             for process in started:
-                process.wait(PATIENCE_S)
+                try:
+                    process.wait(PATIENCE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def watched(
@@ -185,17 +191,32 @@ def watched(
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, text=True, env=environ)
         stop_at = time.monotonic() + stop_after_s if stop_after_s else None
-        while process.poll() is None:
-            costs.look({**roles(process.pid), **asterisks}, postmaster)
-            during(lab, costs)
-            if stop_at and time.monotonic() >= stop_at:
-                process.send_signal(signal.SIGINT)
-                stop_at = None
-            time.sleep(LOOK_EVERY_S)
+        try:
+            while process.poll() is None:
+                costs.look({**roles(process.pid), **asterisks}, postmaster)
+                if len(costs.seen) % PAUSED_LOOKS == 0:
+                    _fail_when_paused(lab)
+                during(lab, costs)
+                if stop_at and time.monotonic() >= stop_at:
+                    process.send_signal(signal.SIGINT)
+                    stop_at = None
+                time.sleep(LOOK_EVERY_S)
+        finally:
+            process.kill()
+            process.wait()
         # A run that was asked to end says so with 130.
         if process.returncode and not (stop_after_s and process.returncode == 130):
             raise SystemExit(f"{' '.join(command[2:4])} failed:\n{_text(err)[-2000:]}")
         return costs, _text(out)
+
+
+def _fail_when_paused(lab: Lab) -> None:
+    """The engine pauses a campaign whose calls are silent; nobody would resume it here."""
+    for name, why in rows_of(
+        lab, "select name, wanted_why from campaign_run join campaign on campaign.id = campaign_id "
+        "where wanted = 'paused'",
+    ):  # fmt: skip
+        raise SystemExit(f"the engine paused {name}: {why}")
 
 
 def numbers_with_answers(lab: Lab) -> frozenset[str]:
