@@ -20,7 +20,7 @@ from dialer.calls.disposition import Disposition
 from dialer.calls.log import event_row
 from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, Tried
 from dialer.pacing.decide import Binding
-from dialer.pacing.routes import Candidate, assign
+from dialer.pacing.routes import Candidate, Route, assign
 from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 
@@ -122,14 +122,11 @@ async def claim(engine: AsyncEngine, order: ClaimOrder, *, node: str, epoch: int
         room = _room(order, min(order.ceiling, campaign.max_concurrent), limits, in_use)
         if room.calls <= 0:
             return ClaimResult(claims=[], bound=room.bound)
-        due = await _due(connection, order, room)
-        placed = {
+        shared = {
             "tenant_id": campaign.tenant_id, "campaign_id": order.campaign_id, "revision_id": order.revision_id,
             "node": node, "epoch": epoch, "boot": order.boot,
         }  # fmt: skip
-        claims = await _place(connection, order, room, due, placed) if due else []
-    bound = room.bound if len(due) == room.calls and room.calls < order.most else None
-    return ClaimResult(claims=claims, bound=bound)
+        return await _fill(connection, order, room, shared)
 
 
 def _room(
@@ -155,29 +152,63 @@ def _room(
     return _Room(calls=min(order.most, left[bound]), bound=bound, trunks=trunks)
 
 
-async def _due(connection: AsyncConnection, order: ClaimOrder, room: _Room) -> Sequence[Row[Any]]:
-    open_routes = [
-        (route.trunk, prefix)
-        for route in order.routes
-        if room.trunks.get(route.trunk, 0) > 0
-        for prefix in route.prefixes or ("",)
-    ]
+async def _fill(
+    connection: AsyncConnection, order: ClaimOrder, room: _Room, shared: dict[str, Any]
+) -> ClaimResult:  # fmt: skip
+    """Takes who is due until the room is used up or nobody is left.
+
+    Each pass leaves out the trunks that those before it have filled: else a long list for a trunk with little room
+    would keep everybody behind it from the others.
+    """
+    claims: list[Claim] = []
+    trunks, taken = dict(room.trunks), Counter(order.placed)
+    for _ in order.routes:
+        most = room.calls - len(claims)
+        due = await _due(connection, order, [route for route in order.routes if trunks.get(route.trunk, 0) > 0], most)
+        candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in due]
+        made = await _place(connection, order, due, assign(candidates, order.routes, trunks, taken), shared)
+        claims += made
+        for one in made:
+            trunks[one.attempt.trunk] -= 1
+            taken[one.attempt.trunk] += 1
+        if len(due) < most or len(made) == most:
+            break
+    if len(claims) == room.calls:
+        return ClaimResult(claims=claims, bound=room.bound if room.calls < order.most else None)
+    full = [route for route in order.routes if trunks.get(route.trunk, 0) <= 0]
+    kept_out = await _due(connection, order, full, 1)
+    return ClaimResult(claims=claims, bound=Binding.TRUNK_CEILING if kept_out else None)
+
+
+async def _due(
+    connection: AsyncConnection, order: ClaimOrder, routes: Sequence[Route], most: int
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """Who is due and carried by one of these routes, the longest due first."""
+    if not routes:
+        return []
+    parts = [(route.trunk, prefix) for route in routes for prefix in route.prefixes or ("",)]
     values = {
-        "campaign": order.campaign_id, "revision": order.revision_id, "most": room.calls,
-        "trunks": [trunk for trunk, _ in open_routes], "prefixes": [prefix for _, prefix in open_routes],
+        "campaign": order.campaign_id, "revision": order.revision_id, "most": most,
+        "trunks": [trunk for trunk, _ in parts], "prefixes": [prefix for _, prefix in parts],
     }  # fmt: skip
     return (await connection.execute(_DUE, values)).all()
 
 
 async def _place(
-    connection: AsyncConnection, order: ClaimOrder, room: _Room, due: Sequence[Row[Any]], placed: dict[str, Any]
+    connection: AsyncConnection,
+    order: ClaimOrder,
+    due: Sequence[Row[Any]],
+    trunks: Mapping[int, str],
+    shared: dict[str, Any],
 ) -> list[Claim]:
-    """Writes an attempt for everybody who finds a trunk with room."""
-    candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in due]
-    trunks = assign(candidates, order.routes, room.trunks, order.placed)
-    chosen = [row for row in due if row.id in trunks]
+    """Writes an attempt for everybody who has a trunk."""
+    # Claims that share no limit wait for each other's rows in the index of open numbers: in one order, none waits in a
+    # circle.
+    chosen = sorted((row for row in due if row.id in trunks), key=lambda row: str(row.next_number))
+    if not chosen:
+        return []
     values = {
-        "campaign": order.campaign_id, "revision": order.revision_id, "node": placed["node"], "epoch": placed["epoch"],
+        "campaign": order.campaign_id, "revision": order.revision_id, "node": shared["node"], "epoch": shared["epoch"],
         "boot": order.boot,
         "contact_id": [row.id for row in chosen],
         "person_id": [row.person_id for row in chosen],
@@ -188,12 +219,12 @@ async def _place(
     }  # fmt: skip
     rows = (await connection.execute(_PLACE, values)).all()
     histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
-    claims = [_claim(row, placed, histories.get(row.contact_id, ())) for row in rows]
+    claims = [_claim(row, shared, histories.get(row.contact_id, ())) for row in rows]
     await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
     return claims
 
 
-def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[Tried, ...]) -> Claim:
+def _claim(row: Row[Any], shared: dict[str, Any], earlier: tuple[Tried, ...]) -> Claim:
     return Claim(
         attempt=Attempt(
             id=row.id,
@@ -204,7 +235,7 @@ def _claim(row: Row[Any], placed: dict[str, Any], earlier: tuple[Tried, ...]) ->
             caller_id=row.caller_id,
             submitting_at=row.submitting_at,
             seq=1,
-            **placed,
+            **shared,
         ),
         contact=Contact(
             id=row.contact_id,

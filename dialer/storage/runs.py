@@ -88,6 +88,7 @@ on conflict (campaign_id) do update set revision_id = excluded.revision_id, want
   calls_per_second = excluded.calls_per_second, priority = excluded.priority, share = excluded.share
 returning orders, wanted_at
 """)
+_LOCK_NODES = text("select from campaign_node where campaign_id = :campaign order by node for update")
 # A share of the rate outlives the run: what was sent under it still counts.
 _NODES = text("""
 with gone as (delete from campaign_node where campaign_id = :campaign and node <> all(:nodes))
@@ -126,10 +127,15 @@ where n.node = :node and w.wanted <> 'idle'
        or w.wanted_at >= (select taken_at from engine_lease where node = :node and epoch = :epoch))
 order by w.wanted_at
 """)
+# In the order of _RATES, which locks the same rows: an update alone takes them as its plan comes upon them.
 _PROGRESS = text("""
 update campaign_node n set progress = cast(d.progress as jsonb), progress_at = clock_timestamp()
-from unnest(cast(:campaigns as bigint[]), cast(:progress as text[])) as d(campaign_id, progress)
-where n.campaign_id = d.campaign_id and n.node = :node
+from (
+  select campaign_id, node from campaign_node where node = :node and campaign_id = any(:campaigns)
+  order by campaign_id for no key update
+) as mine join unnest(cast(:campaigns as bigint[]), cast(:progress as text[])) as d(campaign_id, progress)
+  on d.campaign_id = mine.campaign_id
+where n.campaign_id = mine.campaign_id and n.node = mine.node
 """)
 _REPORT = text("""
 insert into node_report (node, report, reported_at) values (:node, cast(:report as jsonb), clock_timestamp())
@@ -169,6 +175,8 @@ def begin(
          "share": campaign.share},
     ).one()  # fmt: skip
     values = {"campaign": campaign.id, "nodes": list(nodes), "weights": list(nodes.values())}
+    # In the order of _RATES, as any engine may be at it.
+    connection.execute(_LOCK_NODES, values)
     connection.execute(_NODES, values)
     order = Order(verb="run", wanted=Wanted.RUNNING, by=by, why=why)
     connection.execute(
