@@ -7,7 +7,7 @@ import sys
 import click
 
 from agi.commands import agi
-from agi.handshake import Listener, check
+from agi.handshake import look
 from agi.spawn import workers
 from dialer import __version__
 from dialer.campaign.load import load_campaign
@@ -43,7 +43,7 @@ def root() -> None:
 SIBLINGS = Siblings(
     build_prompts=lambda loaded, settings, progress: build(loaded.campaign, loaded.base_dir, settings, progress),
     workers=workers,
-    workers_answer=lambda settings: check(settings) is Listener.OK,
+    look_at_workers=look,
 )
 
 root.add_command(validate)

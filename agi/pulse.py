@@ -1,4 +1,4 @@
-"""How one worker process fares: open dialogues, and the slowest first prompt and loop lag of the last seconds."""
+"""How one worker process fares: open dialogues, and the slowest first prompt and loop lag of the last second."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from dialer.clock import Clock
 
 LOOK_EVERY_S = 0.25
-KEPT_S = 5.0
+KEPT_S = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersLook:
-    """What a worker process says of its last five seconds; who asks meets any one of those that share the port."""
+    """What a worker process says of its last second and a half; who asks meets any one of those that share the port."""
 
     dialogues: int
     """Calls that it leads at this moment."""
@@ -58,7 +58,7 @@ class Pulse:
             _note(self._lags, now, now - asked - LOOK_EVERY_S)
 
     def look(self, dialogues: int) -> WorkersLook:
-        """The worst of the last five seconds."""
+        """The worst of lately."""
         now = self._clock.monotonic()
         waiting = max((now - since for since in self._silent.values()), default=0.0)
         return WorkersLook(

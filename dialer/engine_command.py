@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from dialer import log
 from dialer import settings as settings_module
@@ -46,7 +46,7 @@ def engine_command(siblings: Siblings) -> click.Command:
         database = sync_engine(settings)
         try:
             made = machine(siblings, settings, settings_file, database)
-            asyncio.run(serve(made, nodes, view, lambda: check_database(database, settings)))
+            uvloop.run(serve(made, nodes, view, lambda: check_database(database, settings)))
         except Left:
             sys.exit(STOPPED)
         finally:

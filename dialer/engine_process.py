@@ -18,7 +18,7 @@ from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
 from dialer.engine.capacity import NodePlan
-from dialer.engine.ports import Parts
+from dialer.engine.ports import Parts, WorkersLook
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
 from dialer.engine.witness import ReadCel
 from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced
@@ -56,7 +56,7 @@ class Machine:
 
     settings: Settings
     workers: Callable[[], AbstractContextManager[Staff]]
-    workers_answer: Callable[[], Awaitable[bool]]
+    look_at_workers: Callable[[], Awaitable[WorkersLook | None]]
     refresh_calendar: Callable[[int], Awaitable[None]]
 
 
@@ -167,7 +167,7 @@ class EngineProcess:
         return Supervisor(
             parts,
             node_plan(machine.settings, self.node),
-            machine.workers_answer,
+            machine.look_at_workers,
             machine.refresh_calendar,
             self._full_disk,
             _cel_reader(self.node),

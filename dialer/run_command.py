@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import uvloop
 from rich.console import Console
 from sqlalchemy import Engine
 
@@ -24,6 +25,7 @@ from dialer.campaign.running import Overrides, RunningCampaign, Wanted, running
 from dialer.clock import monotonic, utc_now
 from dialer.contacts.ingest import Accepted
 from dialer.control_command import operator
+from dialer.engine.ports import WorkersLook
 from dialer.engine.progress import as_data
 from dialer.engine_process import Machine, Staff
 from dialer.errors import InvalidInput, RefusedBySafety, RestoredDatabase
@@ -47,7 +49,7 @@ class Siblings:
 
     build_prompts: Callable[[LoadedCampaign, Settings, Callable[[int, int], None]], object]
     workers: Callable[[Settings, Path], AbstractContextManager[Staff]]
-    workers_answer: Callable[[Settings], bool]
+    look_at_workers: Callable[[Settings], WorkersLook | None]
 
 
 def run_command(siblings: Siblings) -> click.Command:
@@ -112,7 +114,7 @@ def _run(
     view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
     engine = sync_engine(settings)
     try:
-        progress, drained = asyncio.run(
+        progress, drained = uvloop.run(
             run_campaign(
                 machine(siblings, settings, settings_file, engine),
                 [settings.node(name) for name in nodes_of(settings, loaded.campaign)],
@@ -135,8 +137,8 @@ def _run(
 def machine(siblings: Siblings, settings: Settings, settings_file: Path, engine: Engine) -> Machine:
     """What an engine needs of this machine, from the settings."""
 
-    async def workers_answer() -> bool:
-        return await asyncio.to_thread(siblings.workers_answer, settings)
+    async def look_at_workers() -> WorkersLook | None:
+        return await asyncio.to_thread(siblings.look_at_workers, settings)
 
     async def refresh_calendar(revision_id: int) -> None:
         def refresh() -> None:
@@ -148,7 +150,7 @@ def machine(siblings: Siblings, settings: Settings, settings_file: Path, engine:
     return Machine(
         settings=settings,
         workers=lambda: siblings.workers(settings, settings_file),
-        workers_answer=workers_answer,
+        look_at_workers=look_at_workers,
         refresh_calendar=refresh_calendar,
     )
 

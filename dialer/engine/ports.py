@@ -172,6 +172,20 @@ class Journal(Protocol):
         ...
 
 
+class WorkersLook(Protocol):
+    """How the FastAGI workers of this host fare, as one of them says."""
+
+    @property
+    def first_prompt_s(self) -> float:
+        """From the accepted connection to the first prompt, the slowest of lately."""
+        ...
+
+    @property
+    def lag_s(self) -> float:
+        """How late its event loop came round, at the worst."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """The wires of one engine."""

@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from dialer.campaign.running import Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
 from dialer.engine.capacity import Capacity, NodePlan
-from dialer.engine.ports import Parts
+from dialer.engine.ports import Parts, WorkersLook
 from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
@@ -36,8 +36,8 @@ SWEEP_EVERY_S = 15
 STRAIN_EVERY_S = 1
 QUEUE_EVERY_S = 2
 CEL_EVERY_S = 2
-LOOK_EVERY_S = 2
-HIRE_AFTER = 3
+LOOK_EVERY_S = 1
+HIRE_AFTER = 5
 """Looks without an answer; the workers' own parent starts a dead one again sooner."""
 CALENDAR_EVERY_S = 3600
 
@@ -49,17 +49,18 @@ class Supervisor:
         self,
         parts: Parts,
         plan: NodePlan,
-        workers_answer: Callable[[], Awaitable[bool]],
+        look_at_workers: Callable[[], Awaitable[WorkersLook | None]],
         refresh_calendar: Callable[[int], Awaitable[None]],
         disks: Callable[[], str] = lambda: "",
         read_cel: ReadCel | None = None,
         hire: Callable[[], None] = lambda: None,
         queue: Callable[[], Awaitable[int | None]] | None = None,
     ) -> None:
-        """`plan` is the node with the trunks that may be called through; `workers_answer` says whether FastAGI workers
-        of ours listen; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full to go on
-        calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire` starts
-        workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be asked.
+        """`plan` is the node with the trunks that may be called through; `look_at_workers` says how our FastAGI workers
+        fare, None: none answer; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full
+        to go on calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire`
+        starts workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be
+        asked.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
@@ -69,7 +70,7 @@ class Supervisor:
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
         self._node_plan = plan
         self._trunks = {trunk.name for trunk in plan.trunks}
-        self._workers_answer, self._refresh_calendar, self._disks = workers_answer, refresh_calendar, disks
+        self._look_at_workers, self._refresh_calendar, self._disks = look_at_workers, refresh_calendar, disks
         self._hire, self._queue = hire, queue
         self._deepest: int | None = None
         self._looked_at = parts.clock.monotonic()
@@ -83,7 +84,8 @@ class Supervisor:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._own: Sequence[int] | None = None
-        self._recovered = self._workers = self._draining = False
+        self._workers: WorkersLook | None = None
+        self._recovered = self._draining = False
         self._may_have_more = True
         """There may be attempts of ours in the database that the tracker does not know."""
         self._store_was_away = False
@@ -330,7 +332,12 @@ class Supervisor:
         now = self._clock.monotonic()
         # Our own turn comes each second; what it comes late by, AMI's messages are read late by as well.
         lag_s, self._looked_at = max(0.0, now - self._looked_at - STRAIN_EVERY_S), now
-        self._signs = self._capacity.look(queue=self._deepest, lag_s=lag_s, audio_s=None)
+        workers = self._workers
+        self._signs = self._capacity.look(
+            queue=self._deepest,
+            lag_s=max(lag_s, workers.lag_s) if workers is not None else lag_s,
+            audio_s=workers.first_prompt_s if workers is not None else None,
+        )
 
     async def _ask_queue(self) -> None:
         try:
@@ -430,7 +437,7 @@ class Supervisor:
             raise
 
     async def _look_around(self) -> None:
-        self._workers = await self._workers_answer()
+        self._workers = await self._look_at_workers()
         await self._hire_if_none()
         found = await asyncio.to_thread(self._disks)
         if found and not self._full_disk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
@@ -15,7 +16,7 @@ from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.capacity import Capacity
 from dialer.engine.recovery import Recovery
-from dialer.engine.supervisor import Supervisor
+from dialer.engine.supervisor import HIRE_AFTER, Supervisor
 from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
 from dialer.errors import DatabaseAway, Fenced, RestoredDatabase
@@ -499,8 +500,14 @@ async def test_what_failed_unseen_is_not_called_not_placed(rig):
 # -- the whole -----------------------------------------------------------------------------------------------------
 
 
-async def yes() -> bool:
-    return True
+@dataclass(frozen=True)
+class Well:
+    first_prompt_s: float = 0.0
+    lag_s: float = 0.0
+
+
+async def yes() -> Well:
+    return Well()
 
 
 async def nothing(revision_id: int) -> None:
@@ -649,8 +656,8 @@ async def test_a_campaign_whose_trunk_is_not_allowed_here_is_refused():
 async def test_workers_are_started_again_when_none_answer_for_a_while():
     whole, hired, answers = Whole(0), [], [True]
 
-    async def answer() -> bool:
-        return answers[-1]
+    async def answer() -> Well | None:
+        return Well() if answers[-1] else None
 
     whole.store.wanted = Wanted.PAUSED
     whole.supervisor = Supervisor(
@@ -659,7 +666,7 @@ async def test_workers_are_started_again_when_none_answer_for_a_while():
     running = asyncio.create_task(whole.run())
     await whole.until(lambda: whole.supervisor.campaigns)
     answers.append(False)
-    for _ in range(3):
+    for _ in range(HIRE_AFTER):
         assert not hired
         await whole.supervisor._look_around()
     assert hired
