@@ -11,11 +11,12 @@ from uuid import UUID
 
 from agi.handshake import identity, reply
 from agi.interpreter import Interpreter
+from agi.line import Line
 from agi.ports import CallerHungUp, PhoneBroken, SoundMissing, Voice
 from agi.pulse import Pulse
 from agi.records import LedElsewhere, Opened, Records
 from agi.results import DialogueOver, NoDialogue
-from agi.session import HEADER_LIMIT, Session, read_headers
+from agi.session import Session, read_headers
 from agi.voice import LIMIT_S, SpeechVoice
 from dialer import names, tokens
 from dialer.clock import Clock
@@ -54,7 +55,8 @@ class AgiServer:
         """Begins to accept on a socket that listens already."""
         self._records.start()
         self._watching = asyncio.get_running_loop().create_task(self._pulse.watch())
-        self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEADER_LIMIT, backlog=1024)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Line(self._accept), sock=listener, backlog=1024)
 
     async def stop(self, drain_s: float) -> None:
         """Stops accepting; live dialogues go on for `drain_s` at most, then end as our error."""
@@ -80,44 +82,37 @@ class AgiServer:
         """Dialogues under way."""
         return len(self._talking)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, line: Line) -> None:
         if len(self._tasks) >= MAX_CONNECTIONS or self._unknown >= MAX_UNKNOWN:
             self.strangers.note("connection_refused", "too_many_connections")
-            writer.transport.abort()
+            line.abort()
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self._clock.monotonic()))
+        task = asyncio.get_running_loop().create_task(self._serve(line, self._clock.monotonic()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted_at_s: float) -> None:
+    async def _serve(self, line: Line, accepted_at_s: float) -> None:
         try:
             self._unknown += 1
             try:
-                headers = await read_headers(reader)
+                headers = await read_headers(line)
             finally:
                 self._unknown -= 1
             if headers is None:
                 self.strangers.note("connection_dropped", "no_agi_request")
                 return
-            await self._route(headers, reader, writer, accepted_at_s)
+            await self._route(headers, line, accepted_at_s)
         except OSError:
             self.strangers.note("connection_dropped", "connection_lost")
         except Exception:
             log.exception("connection_failed")
         finally:
-            writer.close()
+            line.close()
 
-    async def _route(
-        self,
-        headers: Mapping[str, str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        accepted_at_s: float,
-    ) -> None:
+    async def _route(self, headers: Mapping[str, str], line: Line, accepted_at_s: float) -> None:
         route = headers.get("agi_network_script", "").partition("?")[0].strip("/")
         if route == names.AGI_HANDSHAKE_ROUTE:
-            writer.write(reply(self._identity, self._pulse.look(self.live)))
-            await writer.drain()
+            line.write(reply(self._identity, self._pulse.look(self.live)))
             return
         if route != names.AGI_FLOW_ROUTE:
             self.strangers.note("connection_dropped", "unknown_route")
@@ -134,7 +129,7 @@ class AgiServer:
             self._talking.add(attempt_id)
             heard = self._pulse.opened(accepted_at_s)
             try:
-                await self._talk(attempt_id, headers.get("agi_arg_2", "1") != "1", Session(reader, writer, heard))
+                await self._talk(attempt_id, headers.get("agi_arg_2", "1") != "1", Session(line, heard))
             finally:
                 self._talking.discard(attempt_id)
                 heard()

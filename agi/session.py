@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agi.line import Line
 from agi.ports import CallerHungUp, EndedBy, PhoneBroken, Pressed, SoundMissing
 
-HEADER_LIMIT = 64 * 1024
 HEADER_TIMEOUT_S = 5.0
 MAX_COMMAND_BYTES = 2000
 """Asterisk 16 to 20 cut a command at 2047 bytes (AGI_BUF_LEN)."""
@@ -36,16 +36,16 @@ class Reply:
     rest: str = ""
 
 
-async def read_headers(reader: asyncio.StreamReader) -> dict[str, str] | None:
+async def read_headers(line: Line) -> dict[str, str] | None:
     """The `agi_…` lines up to the blank one; None when what comes is no AGI request, or not in 5 s and 64 KiB."""
     try:
         async with asyncio.timeout(HEADER_TIMEOUT_S):
-            raw = await reader.readuntil(b"\n\n")
-    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            raw = await line.until(b"\n\n")
+    except (TimeoutError, ValueError, OSError):
         return None
     headers = {}
-    for line in raw.decode(errors="replace").splitlines():
-        name, colon, value = line.partition(":")
+    for text in raw.decode(errors="replace").splitlines():
+        name, colon, value = text.partition(":")
         if colon and name.startswith("agi_"):
             headers[name] = value.strip()
     return headers or None
@@ -62,14 +62,9 @@ def quote(value: str) -> str:
 class Session:
     """The phone of a dialogue (agi.ports.Phone)."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        on_prompt: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, line: Line, on_prompt: Callable[[], None] = lambda: None) -> None:
         """`on_prompt` is called as each prompt is begun."""
-        self._reader, self._writer, self._on_prompt = reader, writer, on_prompt
+        self._line, self._on_prompt = line, on_prompt
         self._turn = asyncio.Lock()
         self.hung_up = False
 
@@ -132,17 +127,17 @@ class Session:
             raise PhoneBroken(f"a command of {len(data)} bytes cannot be sent")
         async with self._turn:
             try:
-                self._writer.write(data)
+                self._line.write(data)
                 return await self._reply()
-            except (OSError, asyncio.IncompleteReadError) as error:
+            except OSError as error:
                 self.hung_up = True
                 raise CallerHungUp("connection_lost") from error
-            except (ValueError, asyncio.LimitOverrunError) as error:
+            except ValueError as error:
                 raise PhoneBroken("Asterisk sent a line without an end") from error
 
     async def _reply(self) -> Reply:
         for _ in range(_MAX_STRAY_LINES):
-            line = await self._line()
+            line = await self._next()
             if line == "HANGUP":
                 self.hung_up = True
                 continue
@@ -168,9 +163,9 @@ class Session:
 
     async def _usage(self) -> None:
         for _ in range(_MAX_STRAY_LINES):
-            if (await self._line()).startswith("520 End"):
+            if (await self._next()).startswith("520 End"):
                 return
         raise PhoneBroken("a usage text without an end")
 
-    async def _line(self) -> str:
-        return (await self._reader.readuntil(b"\n")).decode(errors="replace").rstrip("\r\n")
+    async def _next(self) -> str:
+        return (await self._line.until(b"\n")).decode(errors="replace").rstrip("\r\n")

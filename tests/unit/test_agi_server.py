@@ -21,6 +21,7 @@ from agi.server import AgiServer
 from agi.session import read_headers
 from dialer.clock import SystemClock
 from dialer.settings import Settings
+from tests.unit.test_agi_session import line_that_says
 
 HELLO = b"agi_network: yes\nagi_network_script: dialer-handshake\n\n"
 
@@ -124,10 +125,7 @@ async def test_floods_fill_no_log(port: Port, caplog: pytest.LogCaptureFixture) 
 ))  # fmt: skip
 def test_no_bytes_break_the_header(data: bytes) -> None:
     async def run() -> dict[str, str] | None:
-        reader = asyncio.StreamReader(limit=agi_session.HEADER_LIMIT)
-        reader.feed_data(data)
-        reader.feed_eof()
-        return await asyncio.wait_for(read_headers(reader), 2)
+        return await asyncio.wait_for(read_headers(line_that_says(data)), 2)
 
     headers = asyncio.run(run())
     assert headers is None or all(name.startswith("agi_") for name in headers)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agi.line import Line
 from agi.ports import CallerHungUp, EndedBy, PhoneBroken, Pressed, SoundMissing
 from agi.session import Session, quote
 
@@ -39,11 +40,12 @@ class Wire:
 async def connected(*replies: str, end: bool = True) -> AsyncIterator[tuple[Session, Wire]]:
     wire = Wire(list(replies), end)
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    address = server.sockets[0].getsockname()[:2]
+    _, line = await asyncio.get_running_loop().create_connection(lambda: Line(lambda _: None), *address)
     try:
-        yield Session(reader, writer), wire
+        yield Session(line), wire
     finally:
-        writer.close()
+        line.close()
         await wire.over.wait()
         server.close()
 
@@ -144,16 +146,31 @@ def test_what_would_begin_another_command_is_refused(value: str) -> None:
         quote(value)
 
 
+class Nowhere(asyncio.Transport):
+    """Takes everything."""
+
+    def write(self, _: object) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def line_that_says(data: bytes) -> Line:
+    """A connection over which these bytes come, and nothing more."""
+    line = Line(lambda _: None)
+    line.connection_made(Nowhere())
+    line.data_received(data)
+    line.eof_received()
+    return line
+
+
 def _asterisk_says(data: bytes) -> str:
     async def run() -> str:
-        reader = asyncio.StreamReader(limit=65536)
-        reader.feed_data(data)
-        reader.feed_eof()
-
-        class Nowhere:
-            def write(self, _: bytes) -> None: ...
-
-        session = Session(reader, Nowhere())  # type: ignore[arg-type]
+        session = Session(line_that_says(data))
         try:
             pressed = await asyncio.wait_for(session.ask("/p/x", 2, 5), 5)
         except (CallerHungUp, PhoneBroken, SoundMissing) as error:
