@@ -11,6 +11,7 @@ from bench.load import Load
 from bench.measure import MACHINE, Costs
 from bench.sides import engine_side
 from dialer.clock import utc_now
+from dialer.lab.process import Instance
 from dialer.lab.up import Lab
 
 RAMP = 50.0
@@ -57,9 +58,8 @@ class _Rest:
             self.bytes = {role: costs.resident(role) for role in ("ami", "agi", "nodes", "carriers")}
 
 
-def _channels(instance: object) -> int:
-    said: str = instance.execute("core show channels count")  # type: ignore[attr-defined]
-    return int(said.split()[0])
+def _channels(node: Instance) -> int:
+    return int(node.execute("core show channels count").split()[0])
 
 
 def _held(folder: Path, size: Size, *, calls: int, nodes: int) -> Result:

@@ -13,6 +13,7 @@ from bench.sides import Side, bare_side, engine_side
 
 SECONDS = 60.0
 CEILING = 2500
+SILENT_MS = 2000.0
 SWITCH = "DIALER_NO_OVERLOAD_CONTROL"
 
 
@@ -22,7 +23,7 @@ def overload(folder: Path, size: Size) -> Result:
     best = bare_side(folder, by_time(seconds))
     asked = round(2 * best.carried.per_second, 1)
     # Without the control most calls are silent: the run must show that, not stop at it.
-    load = replace(best.load, rate=asked, ceiling=CEILING, max_silent="100%")
+    load = replace(best.load, calls=int(asked * seconds), rate=asked, ceiling=CEILING, max_silent="100%")
     controlled = engine_side(folder, load)
     uncontrolled = engine_side(folder, load, environ={**os.environ, SWITCH: "1"})
     bare = bare_side(folder, load)
@@ -57,4 +58,9 @@ def _figures(name: str, side: Side, best: Side) -> list[Figure]:
         Figure(name=f"{name}: INVITEs that nobody answered", value=seen.invites - len(seen.answered), unit="calls"),
         Figure(name=f"{name}: calls at once", value=seen.at_once, unit="calls", ceiling=CEILING),
         rounded(f"{name}: answer to first audio, p99", "ms", percentile(seen.first_audio_ms, 99)),
+        rounded(
+            f"{name}: silent for more than {SILENT_MS / 1000:g} s, of the audio sample",
+            "share",
+            sum(one > SILENT_MS for one in seen.first_audio_ms) / max(1, len(seen.first_audio_ms)),
+        ),
     ]
