@@ -34,8 +34,8 @@ from unnest(cast(:ids as uuid[]), cast(:tenants as text[]), cast(:campaigns as t
   left join revision r on r.id = line.revision_id and r.campaign_id = p.id
 """)
 _STANDING = text("""
-select a.id, a.campaign_id, a.contact_id, a.wave, a.node, a.trunk, a.state, a.disposition, a.cause, a.tech_cause, a.seq,
-  a.submitting_at, a.ended_at, p.tenant_id
+select a.id, a.campaign_id, a.contact_id, a.wave, a.node, a.trunk, a.caller_id, a.state, a.disposition, a.cause,
+  a.tech_cause, a.seq, a.submitting_at, a.ended_at, p.tenant_id
 from attempt a join campaign p on p.id = a.campaign_id where a.id = any(:ids)
 """)
 _VERDICT_TYPES = {
@@ -235,7 +235,8 @@ def _attempt_row(line: Claimed, match: Row[Any], verdict: Verdict | None) -> dic
 
 def _event(row: Row[Any], line: Line, now: datetime) -> dict[str, Any]:
     payload: dict[str, Any] = {
-        name: getattr(row, name) for name in ("wave", "node", "trunk", "state", "disposition", "tech_cause", "cause")
+        name: getattr(row, name)
+        for name in ("wave", "node", "trunk", "caller_id", "state", "disposition", "tech_cause", "cause")
     }
     if isinstance(line, Verdict):
         change = line.change

@@ -15,7 +15,7 @@ from dialer.contacts.contact import Claim
 from dialer.storage import attempts, journal, restore
 from dialer.storage.journal import Journal
 from dialer.storage.replay import Reconciled
-from tests.support.claiming import make_campaign, numbers
+from tests.support.claiming import SHOWN, make_campaign, numbers
 from tests.support.restoring import Engine, backup_of, content, new_host, verdict
 
 D = Disposition
@@ -88,8 +88,22 @@ async def test_a_verdict_alone_is_missed_too(host, tmp_path):
         assert (await again.reconcile()).verdicts == 1
         assert content(again.database) == content(host.database)
         assert again.database.rows(
-            "select type, payload->>'disposition' from event where type = 'attempt.restored'"
-        ) == [("attempt.restored", "completed")]
+            "select payload->>'caller_id', payload->>'disposition' from event where type = 'attempt.restored'"
+        ) == [(SHOWN, "completed")]
+
+
+async def test_a_retry_avoids_the_same_trunks_as_before(host, tmp_path):
+    async with backup_of(host, tmp_path) as again:
+        (claim,) = await host.claim("autumn")
+        await host.end(claim, D.CONGESTION, again_now=True)
+        await again.reconcile()
+        failed = claim.attempt.trunk
+        avoided = "select avoid_trunks from contact where dials > 0"
+        assert again.database.rows(avoided) == host.database.rows(avoided) == [([failed],)]
+        again.database.run("update contact set next_attempt_at = null, next_number = null where dials = 0")
+        await again.begin()
+        (following,) = await again.claim("autumn")
+        assert (following.attempt.number, following.attempt.trunk == failed) == (claim.attempt.number, False)
 
 
 async def test_a_call_without_a_verdict_is_left_to_recovery(host, tmp_path):
