@@ -209,3 +209,74 @@ def test_the_archive_keeps_fourteen_days(tmp_path: Path) -> None:
     assert archive.tidy(today) == 2
     assert [path.name[10:20] for path in spool.archives(tmp_path)] == ["2026-05-06", "2026-05-20"]
     assert (tmp_path / "attempts-2026-01-01.jsonl").exists()
+
+
+def test_an_ended_dialogues_file_serves_the_next_one_empty(directory: Path) -> None:
+    own = Spool(directory)
+    first = own.open(ID)
+    assert first is not None
+    first.begin({"language": "pl"})
+    first.append(one_try())
+    inode = (directory / f"{ID}.jsonl").stat().st_ino
+    first.remove()
+    assert not list(directory.iterdir())
+    second = own.open(UUID(int=8))
+    assert second is not None
+    assert second.read() == Kept()
+    assert [(path.name, path.stat().st_ino, path.stat().st_nlink) for path in directory.iterdir()] == [
+        (f"{UUID(int=8)}.jsonl", inode, 1)
+    ]
+    second.remove()
+
+
+def test_a_spare_never_takes_the_place_of_a_file_that_stands(directory: Path) -> None:
+    own = Spool(directory)
+    spare = own.open(ID)
+    assert spare is not None
+    spare.remove()
+    left = opened(directory, UUID(int=8))
+    left.begin({})
+    left.append(one_try())
+    left.close()
+    again = own.open(UUID(int=8))
+    assert again is not None
+    assert again.read().writes == one_try()
+    again.close()
+
+
+def test_spares_that_somebody_cleared_are_missed_by_nobody(directory: Path) -> None:
+    first, second = Spool(directory), Spool(directory)
+    ended = first.open(ID)
+    assert ended is not None
+    ended.remove()
+    files = [second.open(UUID(int=1)), first.open(UUID(int=2))]
+    assert all(file is not None for file in files)
+    assert len({path.stat().st_ino for path in directory.iterdir()}) == 2
+    assert not list(directory.with_name("spool-spare").iterdir())
+
+
+def test_where_no_spare_can_be_kept_the_file_goes_all_the_same(directory: Path) -> None:
+    directory.with_name("spool-spare").write_text("no directory", encoding="utf-8")
+    opened(directory).remove()
+    assert not list(directory.iterdir())
+
+
+def test_who_waited_for_a_file_that_is_another_dialogues_now_does_not_get_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, lock = Spool(directory), spool._lock
+    held = own.open(ID)
+    assert held is not None
+    held.begin({})
+
+    def handed_on(descriptor: int) -> bool:
+        """Between our open and our lock its owner ends the dialogue, and another dialogue gets the file."""
+        monkeypatch.setattr(spool, "_lock", lock)
+        held.remove()
+        other = own.open(UUID(int=8))
+        assert other is not None
+        other.close()
+        return lock(descriptor)
+
+    monkeypatch.setattr(spool, "_lock", handed_on)
+    assert Spool(directory).take(ID) is None
