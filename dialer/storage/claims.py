@@ -66,6 +66,10 @@ limit :most
 for update of c skip locked
 """)
 
+# Claims that share no limit wait for each other's rows in the two indexes of open calls. First the persons in one
+# order, then their numbers in one order: none waits in a circle.
+_PERSONS = text("select from person where id = any(:persons) order by id for no key update")
+
 _PLACE = text("""
 with placed as (
   insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, caller_id, state,
@@ -160,19 +164,21 @@ async def _fill(
     Each pass leaves out the trunks that those before it have filled: else a long list for a trunk with little room
     would keep everybody behind it from the others.
     """
-    claims: list[Claim] = []
+    chosen: dict[int, tuple[Row[Any], str]] = {}
     trunks, taken = dict(room.trunks), Counter(order.placed)
     for _ in order.routes:
-        most = room.calls - len(claims)
-        due = await _due(connection, order, [route for route in order.routes if trunks.get(route.trunk, 0) > 0], most)
-        candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in due]
-        made = await _place(connection, order, due, assign(candidates, order.routes, trunks, taken), shared)
-        claims += made
-        for one in made:
-            trunks[one.attempt.trunk] -= 1
-            taken[one.attempt.trunk] += 1
-        if len(due) < most or len(made) == most:
+        usable = [route for route in order.routes if trunks.get(route.trunk, 0) > 0]
+        due = await _due(connection, order, usable, room.calls)
+        new = [row for row in due if row.id not in chosen][: room.calls - len(chosen)]
+        candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in new]
+        found = assign(candidates, order.routes, trunks, taken)
+        chosen |= {row.id: (row, found[row.id]) for row in new if row.id in found}
+        used = Counter(found.values())
+        taken += used
+        trunks = {name: left - used[name] for name, left in trunks.items()}
+        if len(due) < room.calls or len(chosen) == room.calls:
             break
+    claims = await _place(connection, order, list(chosen.values()), shared)
     if len(claims) == room.calls:
         return ClaimResult(claims=claims, bound=room.bound if room.calls < order.most else None)
     full = [route for route in order.routes if trunks.get(route.trunk, 0) <= 0]
@@ -195,28 +201,23 @@ async def _due(
 
 
 async def _place(
-    connection: AsyncConnection,
-    order: ClaimOrder,
-    due: Sequence[Row[Any]],
-    trunks: Mapping[int, str],
-    shared: dict[str, Any],
+    connection: AsyncConnection, order: ClaimOrder, chosen: Sequence[tuple[Row[Any], str]], shared: dict[str, Any]
 ) -> list[Claim]:
-    """Writes an attempt for everybody who has a trunk."""
-    # Claims that share no limit wait for each other's rows in the index of open numbers: in one order, none waits in a
-    # circle.
-    chosen = sorted((row for row in due if row.id in trunks), key=lambda row: str(row.next_number))
+    """Writes an attempt for each of these, through that trunk."""
     if not chosen:
         return []
+    chosen = sorted(chosen, key=lambda one: str(one[0].next_number))
     values = {
         "campaign": order.campaign_id, "revision": order.revision_id, "node": shared["node"], "epoch": shared["epoch"],
         "boot": order.boot,
-        "contact_id": [row.id for row in chosen],
-        "person_id": [row.person_id for row in chosen],
-        "number": [row.next_number for row in chosen],
-        "wave": [row.wave for row in chosen],
-        "trunk": [trunks[row.id] for row in chosen],
-        "caller_id": [order.identity(trunks[row.id], row.next_number) for row in chosen],
+        "contact_id": [row.id for row, _ in chosen],
+        "person_id": [row.person_id for row, _ in chosen],
+        "number": [row.next_number for row, _ in chosen],
+        "wave": [row.wave for row, _ in chosen],
+        "trunk": [trunk for _, trunk in chosen],
+        "caller_id": [order.identity(trunk, row.next_number) for row, trunk in chosen],
     }  # fmt: skip
+    await connection.execute(_PERSONS, {"persons": values["person_id"]})
     rows = (await connection.execute(_PLACE, values)).all()
     histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
     claims = [_claim(row, shared, histories.get(row.contact_id, ())) for row in rows]

@@ -145,18 +145,24 @@ async def end(store, claims: list[Claim], gone_for: timedelta) -> None:
     await store.save([ended(one, at=now - gone_for) for one in claims], changes, [])
 
 
-async def test_claims_of_campaigns_that_share_people_do_not_wait_for_each_other_for_ever(database, stores):
-    """Nothing in common but the people, whom the campaigns have in opposite orders: the unique indexes alone decide."""
-    people = numbers(60)
-    ids = [make_campaign(database, "one", people), make_campaign(database, "two", list(reversed(people)))]
+@pytest.mark.parametrize(
+    "others",
+    [
+        "update contact set next_attempt_at = now() - interval '1 minute' * id where campaign_id = 2",
+        "update contact set next_number = '+4852' || 9999999 - substr(next_number, 6)::int where campaign_id = 2",
+        "update contact c set next_number = o.next_number from contact o "
+        "where o.campaign_id = 1 and c.campaign_id = 2 and c.id - o.id between 75 and 85",
+    ],
+    ids=["the same numbers", "other numbers", "others' numbers"],
+)
+async def test_claims_of_campaigns_that_share_people_do_not_wait_for_each_other_for_ever(database, stores, others):
+    """Nothing in common but people, whom each has in another order: the indexes of open calls alone decide."""
+    ids = [make_campaign(database, name, numbers(80)) for name in ("one", "two")]
+    database.run(others)
+    asked = [wanted(database, store, campaign, 80) for store, campaign in zip(stores, ids, strict=True)]
     for _ in range(6):
-        found = await asyncio.gather(
-            *(
-                store.claim(wanted(database, store, campaign, 60))
-                for store, campaign in zip(stores, ids, strict=True)
-            )
-        )  # fmt: skip
-        assert sum(len(one.claims) for one in found) <= 60
+        found = await asyncio.gather(*(store.claim(one) for store, one in zip(stores, asked, strict=True)))
+        assert sum(len(one.claims) for one in found) <= 80, "one call a person"
         for store, result in zip(stores, found, strict=True):
             await end(store, result.claims, gone_for=timedelta(seconds=1))
 
