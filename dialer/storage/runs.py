@@ -157,6 +157,8 @@ from unnest(cast(:campaigns as bigint[]), cast(:shares as float8[]), cast(:highs
             cast(:untils as float8[])) as d(campaign_id, share, high, until)
 where n.campaign_id = d.campaign_id and n.node = :node
 """)
+# A claim holds it shared until it commits: what it took is seen by whoever has this lock.
+_LOCK_RUN = text("select from campaign_run where campaign_id = :campaign for no key update")
 _STILL_CALLS = text("""
 select exists (select from attempt a join engine_lease l on l.node = a.node
                where a.campaign_id = :campaign and a.state <> 'ended' and a.node <> :node
@@ -305,6 +307,7 @@ async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, t
     async with engine.begin() as connection:
         await leases.require(connection, node, epoch)
         values = {"campaign": campaign_id, "node": node}
+        await connection.execute(_LOCK_RUN, values)
         if (await connection.execute(_STILL_CALLS, values)).scalar_one():
             return False
         active = [one for one in Wanted if one is not Wanted.IDLE]

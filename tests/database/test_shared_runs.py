@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from sqlalchemy import text
 
 from dialer.campaign.running import Wanted
 from dialer.pacing.shares import HOLD_S
@@ -153,6 +154,35 @@ async def test_a_campaign_does_not_end_while_another_live_engine_has_calls_of_it
     await two.save([ended(claim)], [], [])
     assert await finish(one, campaign)
     assert database.rows("select wanted, orders from campaign_run") == [("idle", 3)]
+
+
+async def test_a_claim_that_is_not_committed_yet_keeps_a_campaign_from_its_end_too(database, pair, campaign):
+    one, two = pair
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    asked = order(database, campaign, most=1)
+
+    async def claim_slowly() -> None:
+        async with two._engine.begin() as connection:
+            locked = text("select from campaign_run where campaign_id = :c for share")
+            await connection.execute(locked, {"c": campaign})
+            begun.set()
+            await go_on.wait()
+
+    claiming = asyncio.create_task(claim_slowly())
+    await begun.wait()
+    ending = asyncio.create_task(finish(one, campaign))
+    await until_somebody_waits(database)
+    assert (await two.claim(asked)).claims
+    go_on.set()
+    assert not await ending
+    await claiming
+
+
+async def until_somebody_waits(database) -> None:
+    async with asyncio.timeout(10):
+        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        while not await asyncio.to_thread(database.rows, waiting):
+            await asyncio.sleep(0.01)
 
 
 async def test_the_calls_of_an_engine_that_died_do_not_keep_a_campaign_from_its_end(database, pair, campaign):
