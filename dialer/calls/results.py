@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-
 STARTED = "dialogue.started"
 """The event's type; its time is when the first prompt was begun."""
 
