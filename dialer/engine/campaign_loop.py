@@ -15,7 +15,7 @@ from dialer.campaign.caller_identity import Identities
 from dialer.campaign.running import RunningCampaign
 from dialer.contacts.contact import Claim, ClaimOrder
 from dialer.crash_points import reach
-from dialer.engine.capacity import Capacity
+from dialer.engine.capacity import FENCE_S, Capacity
 from dialer.engine.ports import Parts
 from dialer.engine.tracker import Tracker
 from dialer.errors import DialerError, Fenced
@@ -92,7 +92,7 @@ class CampaignLoop:
 
     def assume(self, sent: int) -> None:
         """Counts what an engine before this one sent lately."""
-        self._gate.assume(sent, self._clock.monotonic())
+        self._gate.assume(sent, self._clock.monotonic() + FENCE_S)
 
     def note(self, before: Attempt | None, after: Attempt) -> None:
         """An attempt of the node has changed."""

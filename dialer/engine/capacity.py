@@ -20,6 +20,8 @@ from dialer.waves import FAILS_OVER
 
 FORGET_EVERY_S = 10.0
 """How often what trunks and campaigns got is halved: who waited for an hour has no claim on the next."""
+FENCE_S = 3.0
+"""Originates in Asterisk's socket buffer are still read, and their threads show no channel at once (manager.c)."""
 _NEVER_SENT = (Disposition.NOT_PLACED, Disposition.RETURNED)
 _OUR_RING_LIMIT, _TIMED_OUT = 3, 408
 
@@ -143,8 +145,8 @@ class Capacity:
                 line.gate.take(attempt.id, now)
 
     def assume(self, sent: Mapping[str, int]) -> None:
-        """Counts what an engine before this one sent lately, by trunk, as if it left now."""
-        now = self._monotonic()
+        """Counts what an engine before this one sent lately, by trunk, as if it left when the last of it can leave."""
+        now = self._monotonic() + FENCE_S
         self._gate.assume(sum(sent.values()), now)
         for name, count in sent.items():
             gate = self._lines[name].gate if name in self._lines else None

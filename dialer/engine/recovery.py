@@ -11,14 +11,13 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.events import Answered, FlowEnded, Unplaced, Vanished
 from dialer.calls.witness import testimony
 from dialer.clock import Clock
+from dialer.engine.capacity import FENCE_S
 from dialer.engine.ports import Store, Telephony
 from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
 
 log = logging.getLogger(__name__)
 
-FENCE_S = 3.0
-"""Originates in Asterisk's socket buffer are still read, and their threads show no channel at once (manager.c)."""
 YOUNG_S = 10.0
 """An attempt this young may have no channel yet."""
 STRAY_S = 60.0

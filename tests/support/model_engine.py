@@ -11,6 +11,7 @@ from typing import Any
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import FLOW, Disposition
+from dialer.campaign.capacity import TrunkUse
 from dialer.campaign.model import RetryPolicy
 from dialer.contacts.contact import Terms
 from dialer.engine.campaign_loop import CampaignLoop
@@ -22,6 +23,8 @@ from dialer.engine.tracker import Tracker
 from dialer.engine.witness import Witness
 from dialer.errors import DialerError
 from dialer.pacing.decide import Binding
+from dialer.pacing.limits import window_s
+from dialer.settings import TrunkSettings
 from tests.support.engine_parts import CAMPAIGN, PLAN, FakeJournal
 from tests.support.model_world import ModelNode, ModelStore, Person, World
 
@@ -35,7 +38,7 @@ EAGER = Terms(
         {"attempts": 50, **dict.fromkeys(set(RetryPolicy.model_fields) - {"attempts"}, _AGAIN)}
     ),
     longest_s=120,
-    trunks=("a",),
+    trunks=("a", "b"),
 )
 """Everybody is soon due again after anything but a whole dialogue, so that a night is full of calls."""
 KEPT_S = EAGER.longest_s + 60
@@ -51,7 +54,17 @@ class Killed(BaseException):
 class Model:
     """One campaign of four people, two of them with one number, and the engine that calls them."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = 5.0, rate_of_a: float = 2.0) -> None:
+        """`rate`: the campaign's calls a second; `rate_of_a`: those of the first of its two trunks."""
+        self.rate, self.rate_of_a = rate, rate_of_a
+        self.lines = replace(
+            PLAN,
+            trunks=tuple(
+                TrunkSettings(name=name, node="n", host="127.0.0.1", calls_per_second=limit)
+                for name, limit in (("a", rate_of_a), ("b", None))
+            ),
+            prefixes={"a": (), "b": ()},
+        )
         self.loop = asyncio.new_event_loop()
         self.world = World()
         numbers = ("+48501000001", "+48501000002", "+48501000003", "+48501000003")
@@ -67,15 +80,22 @@ class Model:
         self.node.outbox.clear()
         self.node.up = True
         parts = Parts(store=self.store, telephony=self.node, journal=FakeJournal(), clock=self.world)  # type: ignore[arg-type]
-        self.tracker = Tracker(parts.store, self.world)
+        self.tracker = Tracker(parts.store, self.world, self.lines.prefixes)
         witness = Witness(parts.store, self.node.read_cel, self.world)
         self.recovery = Recovery(parts.store, parts.telephony, self.tracker, self.world, witness)
-        campaign = replace(CAMPAIGN, max_concurrent=CEILING, terms=EAGER)
-        self.capacity = Capacity(PLAN, self.world.monotonic)
+        trunks = {"trunks": tuple(TrunkUse(name=name) for name in ("a", "b"))}
+        campaign = replace(
+            CAMPAIGN, max_concurrent=CEILING, calls_per_second=self.rate, terms=EAGER,
+            capacity=CAMPAIGN.capacity.model_copy(update=trunks),
+        )  # fmt: skip
+        self.capacity = Capacity(self.lines, self.world.monotonic)
         self.tracker.changed.append(self.capacity.note)
         self.campaign = CampaignLoop(campaign, parts, self.tracker, self.capacity, self._blocked, self._in_doubt)
         self.campaign.may_use(campaign.calls_per_second)
         self.tracker.changed.append(self.campaign.note)
+        sent = self.store.sent_lately(window_s(campaign.calls_per_second))
+        self.capacity.assume(sent)
+        self.campaign.assume(sum(sent.values()))
         self.recovered, self.doubt, self.compared = False, True, False
         self.swept_at = self.world.passed_s
 
@@ -201,8 +221,16 @@ class Model:
                 assert attempt_id not in self.node.invited, f"{row.disposition} of a call that was made"
             if row.disposition is Disposition.UNKNOWN and attempt_id not in self.node.invited:
                 assert _age_s(row) >= KEPT_S or row.boot != self.node.boot, "given up while it might still have come"
+        self._check_rates()
         for attempt_id in self.node.live:
             assert self.store.rows[attempt_id].state is not State.ENDED, "a verdict on a call that goes on"
+
+    def _check_rates(self) -> None:
+        for trunk, rate in (("a", self.rate_of_a), ("", self.rate)):
+            times = [at for at, name in self.node.invited_at if trunk in ("", name)]
+            for place, at in enumerate(times):
+                most = sum(at - 10.0 < one <= at for one in times[: place + 1])
+                assert most <= 10 * rate, f"{most} calls in ten seconds{' through ' + trunk if trunk else ''}"
 
     def heal(self) -> None:
         """Everything is well again: each attempt ends in time, as it went where anybody saw that."""
@@ -220,6 +248,19 @@ class Model:
         for person in self.store.people.values():
             assert person.due_at is not None or person.settled, "a person is lost: not due, closed or held"
         assert not self.node.live
+        self._check_nothing_leaks()
+
+    def _check_nothing_leaks(self) -> None:
+        report = self.capacity.report(self.capacity.look(queue=None, lag_s=None, audio_s=None))
+        assert (report["calls"], report["orders_waiting"]) == (0, 0)
+        assert [trunk["calls"] for trunk in report["trunks"]] == [0, 0]
+        assert not +self.tracker.calls
+        now = self.world.passed_s
+        self.world.go_on(1200)
+        for name in ("a", "b"):
+            allowed = self.capacity._lines[name].breaker.allowance(self.world.monotonic())
+            assert allowed is None or allowed > 0, f"the breaker of {name} stays open without a person"
+        self.world.passed_s = now
 
     def _check_verdict(self, row: Attempt) -> None:
         heard = any(record.attempt_id == row.id and record.kind == "HANGUP" for record in self.store.cel.values())

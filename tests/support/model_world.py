@@ -35,6 +35,7 @@ from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelPosition, CelReading, CelRecord
 from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, ContactChange, Leftover, Terms, Tried
 from dialer.errors import DatabaseAway
+from dialer.pacing.routes import Candidate, assign
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 SETTLE_S = 0.5
@@ -67,6 +68,8 @@ class Ending(Enum):
     NOTHING_ANSWERS = "nothing_answers"
     COMPLETED = "completed"
     HANGS_UP = "hangs_up"
+    CONGESTED = "congested"
+    """503 at once: the trunk's fault."""
     NO_CHANNEL = "no_channel"
     """The order fails before there is a channel: no INVITE."""
 
@@ -116,6 +119,7 @@ class Person:
     attempts: int = 0
     wave: int = 1
     due_at: datetime | None = T0
+    avoid: tuple[str, ...] = ()
     settled: bool = False
     history: tuple[Tried, ...] = ()
 
@@ -153,24 +157,22 @@ class ModelStore:
         with self._transaction():
             now = self.world.now()
             in_use = sum(1 for one in self.rows if one not in self.slot_until or self.slot_until[one] > now)
+            due = [one for one in self.people.values() if one.due_at and one.due_at <= now]
+            candidates = [Candidate(contact_id=one.id, number=one.number, avoid=one.avoid) for one in due]
+            trunks = assign(candidates, order.routes, order.room, order.placed)
             claims: list[Claim] = []
-            for person in self.people.values():
+            for person in due:
                 taken = any(row.number == person.number for row in self.open_rows())
-                if (
-                    len(claims) < min(order.most, order.ceiling - in_use)
-                    and person.due_at
-                    and person.due_at <= now
-                    and not taken
-                ):
-                    claims.append(self._claim(person, order))
+                if len(claims) < min(order.most, order.ceiling - in_use) and person.id in trunks and not taken:
+                    claims.append(self._claim(person, order, trunks[person.id]))
         await self.world.sleep(self.slow_s)
         return ClaimResult(claims=claims, bound=None)
 
-    def _claim(self, person: Person, order: ClaimOrder) -> Claim:
+    def _claim(self, person: Person, order: ClaimOrder, trunk: str) -> Claim:
         attempt = Attempt(
             id=uuid5(_IDS, str(next(self._ids))), tenant_id="t", campaign_id=order.campaign_id,
             revision_id=order.revision_id, contact_id=person.id, number=person.number, wave=person.wave, node="n",
-            trunk="a", caller_id=order.identity("a", person.number), boot=order.boot, submitting_at=self.world.now(),
+            trunk=trunk, caller_id=order.identity(trunk, person.number), boot=order.boot, submitting_at=self.world.now(),
             seq=1,
         )  # fmt: skip
         self.rows[attempt.id] = attempt
@@ -212,9 +214,15 @@ class ModelStore:
                 if change.contact_id in ended:
                     person = self.people[change.contact_id]
                     person.attempts, person.wave, person.due_at = change.attempts, change.wave, change.next_attempt_at
+                    person.avoid = change.avoid_trunks
                     person.settled = change.closed_as is not None or change.on_hold
             self.events |= {event["event_id"]: event for event in events}
         await asyncio.sleep(0)
+
+    def sent_lately(self, within_s: float) -> dict[str, int]:
+        """By trunk; read without a fault, since an engine that cannot read it does not begin."""
+        since = self.world.now() - timedelta(seconds=within_s)
+        return Counter(row.trunk for row in self.rows.values() if row.submitting_at > since)
 
     async def flow_results(self, attempt_ids: Sequence[UUID]) -> list[DialogueEnd]:
         await asyncio.sleep(0)
@@ -277,6 +285,7 @@ class ModelNode:
         self.fates: deque[Fate] = deque()
         self.written: Counter[UUID] = Counter()
         self.invited: Counter[UUID] = Counter()
+        self.invited_at: list[tuple[float, str]] = []
         self.answered: dict[UUID, FlowResult] = {}
         self.live: dict[UUID, Call] = {}
         self.outbox: deque[tuple[float, UUID, CallEvent]] = deque()
@@ -373,6 +382,7 @@ class ModelNode:
         assert all(call.number != order.number for call in self.live.values()), "two calls to one number"
         assert len(self.live) < self.ceiling, "more calls than the ceiling"
         self.invited[attempt_id] += 1
+        self.invited_at.append((self.world.passed_s, order.trunk))
         self.live[attempt_id] = Call(attempt_id=attempt_id, number=order.number)
         self._step(attempt_id, "CHAN_START", Created(at=self.world.now()))
         for after_s, happen in self._script(attempt_id, ending):
@@ -409,6 +419,7 @@ class ModelNode:
             Ending.BUSY: [(1, ring), (3, hang_up(17, 486)), (3, fail(0))],
             Ending.BUSY_TOLD_LATE: [(1, ring), (3, fail(0)), (3, hang_up(17, 486))],
             Ending.RINGS_OUT: [(1, ring), (30, fail(3)), (30, hang_up(19, 480))],
+            Ending.CONGESTED: [(0.1, hang_up(34, 503)), (0.1, fail(0))],
             Ending.NOTHING_ANSWERS: [(32, hang_up(18, 408)), (32, fail(0))],
             Ending.COMPLETED: [(1, ring), (4, answer), (20, store_result), (20, hang_up(16, None))],
             Ending.HANGS_UP: [(1, ring), (4, answer), (9, hang_up(16, None))],

@@ -131,6 +131,21 @@ def test_whatever_happens_the_promises_hold_and_all_ends_well(night):
         model.close()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(happenings, min_size=12, max_size=30))
+def test_whatever_happens_no_rate_is_passed(night):
+    """With limits that bind all the time: a campaign's and a trunk's."""
+    model = Model(rate=0.3, rate_of_a=0.1)
+    try:
+        model.tick()
+        for happens in night:
+            happens(model)
+            calls(model, [(Delivery.TAKEN, Ending.CONGESTED)], 2, 0, 0)
+            model.check()
+    finally:
+        model.close()
+
+
 @pytest.mark.parametrize("delivery", Delivery)
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("work", WORKS)
