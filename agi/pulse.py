@@ -1,4 +1,4 @@
-"""How one worker process fares: open dialogues, and the slowest first prompt and loop lag of the last second."""
+"""How one worker process fares: open dialogues, first prompts and loop lag of the last second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WorkersLook:
     dialogues: int
     """Calls that it leads at this moment."""
     first_prompt_s: float
-    """From the accepted connection to the first prompt command, the slowest; those who still wait count too."""
+    """From the accepted connection to the first prompt command, the 90th percentile; who still waits counts too."""
     lag_s: float
     """How late its event loop came round, at the worst."""
 
@@ -58,13 +58,13 @@ class Pulse:
             _note(self._lags, now, now - asked - LOOK_EVERY_S)
 
     def look(self, dialogues: int) -> WorkersLook:
-        """The worst of lately."""
+        """How it was lately."""
         now = self._clock.monotonic()
-        waiting = max((now - since for since in self._silent.values()), default=0.0)
+        prompts = sorted([*(now - since for since in self._silent.values()), *_lately(self._prompts, now)])
         return WorkersLook(
             dialogues=dialogues,
-            first_prompt_s=round(max(waiting, _worst(self._prompts, now)), 3),
-            lag_s=round(max(0.0, _worst(self._lags, now)), 3),
+            first_prompt_s=round(prompts[9 * len(prompts) // 10] if prompts else 0.0, 3),
+            lag_s=round(max([0.0, *_lately(self._lags, now)]), 3),
         )
 
 
@@ -74,5 +74,5 @@ def _note(seen: deque[tuple[float, float]], now: float, value: float) -> None:
         seen.popleft()
 
 
-def _worst(seen: deque[tuple[float, float]], now: float) -> float:
-    return max((value for at, value in seen if at >= now - KEPT_S), default=0.0)
+def _lately(seen: deque[tuple[float, float]], now: float) -> list[float]:
+    return [value for at, value in seen if at >= now - KEPT_S]

@@ -189,8 +189,8 @@ class Capacity:
     def look(self, *, queue: int | None, lag_s: float | None, audio_s: float | None) -> Signs:
         """Once a second: judges the node's strain and sets its pace.
 
-        `queue`: its deepest taskprocessor; `lag_s`: how late our own event loop or a worker's is; `audio_s`: the
-        slowest beginning of a dialogue that the workers saw.
+        `queue`: its deepest taskprocessor; `lag_s`: how late our own event loop or a worker's is; `audio_s`: how
+        long dialogues took to begin, the 90th percentile that a worker saw.
         """
         now = self._monotonic()
         waiting = [now - sent_at for sent_at in self._sent_at.values()]
@@ -246,7 +246,8 @@ class _Signs:
     ) -> Signs:
         # An order that still waits has waited at least so long; without these a node that hangs would look well.
         channel = sorted([*self.channel_s, *(one for one in waiting_s if one > 1.0)])
-        heard = [*self.audio_s, *([audio_s] if audio_s is not None else [])]
+        audio = sorted(self.audio_s)
+        heard = [*audio[9 * len(audio) // 10 :][:1], *([audio_s] if audio_s is not None else [])]
         return Signs(
             channel_s=channel[9 * len(channel) // 10] if channel else None,
             audio_s=max(heard, default=None),

@@ -177,7 +177,7 @@ class WorkersLook(Protocol):
 
     @property
     def first_prompt_s(self) -> float:
-        """From the accepted connection to the first prompt, the slowest of lately."""
+        """From the accepted connection to the first prompt, the 90th percentile of lately."""
         ...
 
     @property

@@ -38,6 +38,17 @@ def test_the_slowest_first_prompt_is_told_for_a_while() -> None:
     assert pulse.look(0).first_prompt_s == 0.0
 
 
+def test_one_slow_call_among_many_says_nothing_of_the_worker() -> None:
+    clock = Hand()
+    pulse = Pulse(clock)
+    calls = [pulse.opened(100.0) for _ in range(20)]
+    clock.seconds = 100.25
+    for heard in calls[:-1]:
+        heard()
+    clock.seconds = 101.0
+    assert pulse.look(20).first_prompt_s == 0.25
+
+
 async def test_a_loop_that_comes_round_late_is_told() -> None:
     clock = Hand()
     pulse = Pulse(clock)
