@@ -16,7 +16,7 @@ from bench.load import Load, fresh_lab, write_campaign
 from bench.sides import Side, dialer, engine_side, import_people, rows_of
 from dialer.campaign.load import load_campaign
 from dialer.clock import utc_now
-from dialer.engine.recovery import FENCE_S
+from dialer.engine.capacity import FENCE_S
 from dialer.lab.truth import read_truth
 from dialer.lab.up import Lab
 from dialplan.render import render_node

@@ -119,7 +119,8 @@ class Totals:
     due_now: int
     """Of these, whose time has come; their window may be closed."""
     never: int
-    """Of these, whose window does not open within the days ahead: no time zone, or none that its numbers share."""
+    """Of these, whom nobody can call as things are: their window does not open within the days ahead (no time zone, or
+    none that the numbers share), or no trunk of the campaign carries the number."""
     next_call_at: datetime | None
     """When the next of these may be called: its time has come and its window is open."""
     wave: int

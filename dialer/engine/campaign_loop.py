@@ -138,11 +138,12 @@ class CampaignLoop:
     def _ramped(self, limit: float, now: float) -> float:
         return ramped(limit, now - self._running_since, self.campaign.capacity.ramp_up)
 
-    def _room(self, now: float, trunks: Mapping[str, int], of_trunks: Binding) -> dict[Binding, int]:
+    def _room(self, now: float, trunks: Mapping[str, tuple[int, Binding]]) -> dict[Binding, int]:
         """What every limit leaves, its own first."""
         own, shared = self._own(now), self._capacity.of_node(now)
-        found = sum(trunks.values())
-        shared[of_trunks] = min(found, shared.get(of_trunks, found))
+        found = sum(calls for calls, _ in trunks.values())
+        widest = max(trunks.values(), key=lambda one: one[0])[1]
+        shared[widest] = min(found, shared.get(widest, found))
         free = max(0, min(shared.values()))
         part = self._capacity.part_of(self.campaign.id, free) if free else 0
         return own | shared | ({Binding.OTHER_CAMPAIGNS: part} if part < free else {})
@@ -153,8 +154,8 @@ class CampaignLoop:
         """Launches what may be launched now; how many that was. `binding` then says what kept it from more."""
         now = self._clock.monotonic()
         self.is_hungry = True
-        trunks, of_trunks = self._capacity.of_trunks([route.trunk for route in self._routes], now)
-        decision = decide(self._room(now, trunks, of_trunks), self._forbidden(now))
+        trunks = self._capacity.of_trunks([route.trunk for route in self._routes], now)
+        decision = decide(self._room(now, trunks), self._forbidden(now))
         self.binding = decision.binding
         if decision.launch == 0 or now < self._claim_again_at:
             return 0
@@ -166,7 +167,7 @@ class CampaignLoop:
             ceiling=self._ceiling(now),
             most=most,
             routes=self._routes,
-            room=trunks,
+            room={name: calls for name, (calls, _) in trunks.items()},
             placed=self._capacity.placed,
             identity=self._identities.choose,
         )
@@ -182,6 +183,9 @@ class CampaignLoop:
             return 0
         if len(result.claims) < most:
             self.binding = result.bound or Binding.NOTHING_DUE
+            if result.bound is Binding.TRUNK_CEILING:
+                # The claim sees that a trunk takes no more calls; here it is known why.
+                self.binding = next((why for calls, why in trunks.values() if calls == 0), result.bound)
             self.is_hungry = result.bound is not None
             self._claim_again_at = now + FULL_AGAIN_S if result.bound and not result.claims else 0.0
         await self._launch(result.claims, claimed_at=now)

@@ -263,4 +263,6 @@ class CampaignRun:
         return binding
 
     async def _look_at_totals(self) -> None:
-        self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id)
+        of_trunks = (self._capacity.plan.prefixes.get(name) for name in self.campaign.terms.trunks)
+        prefixes = {prefix for known in of_trunks if known is not None for prefix in known or ("",)}
+        self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id, sorted(prefixes))

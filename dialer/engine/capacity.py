@@ -96,11 +96,9 @@ class Capacity:
             room[Binding.STRAIN] = self._bucket.allowance(now)
         return room
 
-    def of_trunks(self, names: Iterable[str], now: float) -> tuple[dict[str, int], Binding]:
-        """What each trunk takes now, and what binds the one with the most room."""
-        found = {name: self._lines[name].room(now) for name in names if name in self._lines}
-        _, binding = max(found.values(), key=lambda one: one[0], default=(0, Binding.BREAKER_OPEN))
-        return {name: calls for name, (calls, _) in found.items()}, binding
+    def of_trunks(self, names: Iterable[str], now: float) -> dict[str, tuple[int, Binding]]:
+        """How many calls each trunk takes now, and what binds it."""
+        return {name: self._lines[name].room(now) for name in names if name in self._lines}
 
     def part_of(self, campaign_id: int, available: int) -> int:
         """How much of that is for one campaign, beside the others that have calls to make."""

@@ -147,8 +147,8 @@ class Store(Protocol):
         """Makes a campaign idle; False while another engine has calls of it. Raises Fenced."""
         ...
 
-    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
-        """Where a campaign stands."""
+    async def totals(self, campaign_id: int, revision_id: int, prefixes: Sequence[str] = ("",)) -> Totals:
+        """Where a campaign stands, when its trunks carry the numbers that begin so."""
         ...
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:

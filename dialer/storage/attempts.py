@@ -108,13 +108,15 @@ from contact where campaign_id = :campaign
 # still open when its first contact is due.
 _DUE = text("""
 with due as (
-  select zones, count(*) as people, count(*) filter (where next_attempt_at <= clock_timestamp()) as people_now,
+  select zones, carried, count(*) as people, count(*) filter (where next_attempt_at <= clock_timestamp()) as people_now,
          min(next_attempt_at) as first_at, min(wave) as wave
-  from contact where campaign_id = :campaign and next_attempt_at is not null group by zones
+  from contact cross join lateral (select exists (
+    select from unnest(cast(:prefixes as text[])) as p(prefix) where starts_with(next_number, p.prefix)) as carried) c
+  where campaign_id = :campaign and next_attempt_at is not null group by zones, carried
 )
 select due.*, (
   select greatest(o.opens_at, due.first_at) from open_interval o
-  where o.revision_id = :revision and o.zones = due.zones
+  where o.revision_id = :revision and o.zones = due.zones and due.carried
     and o.closes_at > greatest(due.first_at, clock_timestamp())
   order by o.opens_at limit 1
 ) as call_at
@@ -259,11 +261,15 @@ async def unknown(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> set[UUID]
         return set(attempt_ids) - set(known.scalars())
 
 
-async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int) -> Totals:
-    """Counts of a campaign's contacts, and when the next may be called by this revision's window."""
+async def totals(engine: AsyncEngine, campaign_id: int, revision_id: int, prefixes: Sequence[str]) -> Totals:
+    """Counts of a campaign's contacts, and when the next may be called by this revision's window.
+
+    `prefixes` are those of the numbers that its trunks carry; an empty one is every number's.
+    """
     async with engine.connect() as connection:
         counts = (await connection.execute(_TOTALS, {"campaign": campaign_id})).one()
-        due = (await connection.execute(_DUE, {"campaign": campaign_id, "revision": revision_id})).all()
+        values = {"campaign": campaign_id, "revision": revision_id, "prefixes": list(prefixes)}
+        due = (await connection.execute(_DUE, values)).all()
     return Totals(
         contacts=counts.contacts,
         closed=counts.closed,

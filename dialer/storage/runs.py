@@ -89,9 +89,9 @@ on conflict (campaign_id) do update set revision_id = excluded.revision_id, want
 returning orders, wanted_at
 """)
 _LOCK_NODES = text("select from campaign_node where campaign_id = :campaign order by node for update")
-# A share of the rate outlives the run: what was sent under it still counts.
+# A share of the rate outlives the run, and a node's part in it: what was sent under it still counts.
 _NODES = text("""
-with gone as (delete from campaign_node where campaign_id = :campaign and node <> all(:nodes))
+with gone as (update campaign_node set weight = 0 where campaign_id = :campaign and node <> all(:nodes))
 insert into campaign_node (campaign_id, node, weight)
 select :campaign, d.* from unnest(cast(:nodes as text[]), cast(:weights as int[])) as d(node, weight)
 on conflict (campaign_id, node) do update set weight = excluded.weight, progress = null, progress_at = null
@@ -117,12 +117,12 @@ _NODES_OF = text("""
 select n.node, n.progress, n.progress_at, coalesce(
   n.progress_at > clock_timestamp() - interval '15 seconds' or w.wanted_at >= l.taken_at, false) as followed
 from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id left join engine_lease l on l.node = n.node
-where n.campaign_id = :campaign order by n.node
+where n.campaign_id = :campaign and n.weight > 0 order by n.node
 """)
 _WANTED = text("""
 select w.*, extract(epoch from clock_timestamp() - w.began_at) as running_for_s, r.document
 from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id join revision r on r.id = w.revision_id
-where n.node = :node and w.wanted <> 'idle'
+where n.node = :node and n.weight > 0 and w.wanted <> 'idle'
   and (:all or w.campaign_id = any(:own)
        or w.wanted_at >= (select taken_at from engine_lease where node = :node and epoch = :epoch))
 order by w.wanted_at
@@ -143,22 +143,25 @@ on conflict (node) do update set report = excluded.report, reported_at = exclude
 """)
 # All rows of a campaign, so that engines look at its rate one after another.
 _RATES = text("""
-select n.campaign_id, n.node, n.weight, n.rate_share, n.rate_high, extract(epoch from n.rate_high_until) as high_until,
-  n.node = :node as ours, extract(epoch from clock_timestamp() - n.rate_at) as age_s,
-  extract(epoch from clock_timestamp()) as now, w.calls_per_second as total,
-  coalesce(l.lease_until > clock_timestamp(), false) as engine_lives
+select n.campaign_id, n.node, case when n.able or n.node = :node then n.weight else 0 end as weight, n.rate_share,
+  n.rate_high, extract(epoch from n.rate_high_until) as high_until, n.node = :node as ours,
+  extract(epoch from clock_timestamp() - n.rate_at) as age_s, extract(epoch from clock_timestamp()) as now,
+  w.calls_per_second as total, coalesce(l.lease_until > clock_timestamp(), false) as engine_lives
 from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id left join engine_lease l on l.node = n.node
 where n.campaign_id = any(:campaigns) order by n.campaign_id, n.node for update of n
 """)
 _KEEP_RATES = text("""
 update campaign_node n set rate_share = d.share, rate_high = d.high, rate_high_until = to_timestamp(d.until),
-  rate_at = clock_timestamp()
+  rate_at = clock_timestamp(), able = :able
 from unnest(cast(:campaigns as bigint[]), cast(:shares as float8[]), cast(:highs as float8[]),
             cast(:untils as float8[])) as d(campaign_id, share, high, until)
 where n.campaign_id = d.campaign_id and n.node = :node
 """)
 # A claim holds it shared until it commits: what it took is seen by whoever has this lock.
 _LOCK_RUN = text("select from campaign_run where campaign_id = :campaign for no key update")
+_TAKES_PART = text(
+    "select exists (select from campaign_node where campaign_id = :campaign and node = :node and weight > 0)"
+)
 _STILL_CALLS = text("""
 select exists (select from attempt a join engine_lease l on l.node = a.node
                where a.campaign_id = :campaign and a.state <> 'ended' and a.node <> :node
@@ -284,7 +287,7 @@ async def rate_shares(
         }  # fmt: skip
         await connection.execute(
             _KEEP_RATES,
-            {"node": node, "campaigns": list(found), "shares": [one.share for one in found.values()],
+            {"node": node, "able": able, "campaigns": list(found), "shares": [one.share for one in found.values()],
              "highs": [one.high for one in found.values()], "untils": [one.high_until for one in found.values()]},
         )  # fmt: skip
     return {campaign: one.share for campaign, one in found.items()}
@@ -308,6 +311,8 @@ async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, t
         await leases.require(connection, node, epoch)
         values = {"campaign": campaign_id, "node": node}
         await connection.execute(_LOCK_RUN, values)
+        if not (await connection.execute(_TAKES_PART, values)).scalar_one():
+            return True  # it was ordered anew, without this node: its end is not ours to say
         if (await connection.execute(_STILL_CALLS, values)).scalar_one():
             return False
         active = [one for one in Wanted if one is not Wanted.IDLE]

@@ -58,7 +58,8 @@ order by coalesce(w.wanted, 'idle') = 'idle',
 _PARTS = text("""
 select n.campaign_id, n.node, case when n.rate_at is not null then n.rate_share end as rate_share,
   n.progress, n.progress_at, w.wanted
-from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id order by n.campaign_id, n.node
+from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id
+where n.weight > 0 order by n.campaign_id, n.node
 """)
 _VERDICTS = text("""
 select disposition, count(*) as calls from attempt

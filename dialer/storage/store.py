@@ -211,10 +211,10 @@ class PostgresStore:
             last = runs.Order(verb=verb, wanted=Wanted.IDLE, by="dialer", why=why)
             return await runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
 
-    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
+    async def totals(self, campaign_id: int, revision_id: int, prefixes: Sequence[str] = ("",)) -> Totals:
         """Where a campaign stands."""
         async with _plain_errors():
-            return await attempts.totals(self._engine, campaign_id, revision_id)
+            return await attempts.totals(self._engine, campaign_id, revision_id, prefixes)
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:
         """A campaign's verdicts so far, of calls through this node."""

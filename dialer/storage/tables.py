@@ -218,6 +218,7 @@ campaign_node = Table(
     Column("campaign_id", BigInteger, ForeignKey("campaign.id"), primary_key=True),
     Column("node", Text, primary_key=True),
     Column("weight", Integer, nullable=False, server_default=text("1")),
+    Column("able", Boolean, nullable=False, server_default=text("true")),
     Column("progress", JSONB, nullable=True),
     Column("progress_at", _AT, nullable=True),
     Column("rate_share", Float, nullable=False, server_default=text("0")),
@@ -228,7 +229,8 @@ campaign_node = Table(
 )  # fmt: skip
 """The nodes that a campaign's trunks are on, what each node's engine says of it, and its share of the calls a second.
 
-`progress` is for those who watch from elsewhere; the rate's columns are those of pacing.shares.NodeShare."""
+`weight` is the trunks' in sum, 0 for a node that is left out now; `able` says whether its engine can call; `progress`
+is for those who watch from elsewhere; the rate's columns are those of pacing.shares.NodeShare."""
 
 capacity_limit = Table(
     "capacity_limit", metadata,

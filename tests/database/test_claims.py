@@ -183,6 +183,15 @@ async def test_the_open_call_indexes_serve_the_claim(database):
     assert "contact_due_idx" in plan
 
 
+async def test_numbers_that_no_trunk_carries_are_nobodys_and_keep_no_campaign_going(database, store):
+    campaign_id = make_campaign(database, "c", numbers(4))
+    revision_id = revision_of(database, campaign_id)
+    carried = await store.totals(campaign_id, revision_id, ["+48", "+49"])
+    assert (carried.due, carried.never) == (4, 0)
+    other = await store.totals(campaign_id, revision_id, ["+49"])
+    assert (other.due, other.never, other.next_call_at) == (4, 4, None)
+
+
 async def test_totals_add_up(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(4))
     first, second = await claim(campaign_id, most=2)

@@ -101,12 +101,6 @@ async def test_a_frozen_engine_keeps_its_part_while_its_lease_lives(database, pa
     assert await look(pair[0], campaign) == 5
 
 
-async def test_who_cannot_call_gives_its_part_up(database, pair, campaign):
-    assert [await look(store, campaign) for store in pair] == [5, 5]
-    assert await look(pair[1], campaign, able=False) == 0
-    assert await look(pair[0], campaign) == 5
-
-
 async def test_weights_divide_the_rate_and_a_lower_one_holds_at_once(database, pair, campaign):
     database.run("update campaign_node set weight = 4 where node = 'node-1'")
     assert [await look(store, campaign) for store in pair] == [8, 2]
@@ -185,6 +179,15 @@ async def until_somebody_waits(database) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_who_cannot_call_leaves_the_rate_to_the_others(database, pair, campaign):
+    await look(pair[0], campaign)
+    await look(pair[1], campaign)
+    assert await look(pair[1], campaign, able=False) == 0
+    database.run("update campaign_node set rate_high_until = rate_high_until - interval '1 hour'")
+    assert await look(pair[0], campaign) == 10
+    assert await look(pair[1], campaign) == 0, "it comes back when the other has given its part up"
+
+
 async def test_the_calls_of_an_engine_that_died_do_not_keep_a_campaign_from_its_end(database, pair, campaign):
     one, two = pair
     await two.claim(order(database, campaign, most=1))
@@ -202,8 +205,11 @@ async def test_a_campaign_that_begins_again_has_the_nodes_of_its_new_order(datab
         runs.begin(connection, wanted.campaign, {"node-1": 3, "node-3": 2}, "bob@host", "again")
         found = runs.find(connection, campaign)
     assert database.rows("select node, weight, progress, rate_share from campaign_node order by node") == [
-        ("node-1", 3, None, share), ("node-3", 2, None, 0.0),
+        ("node-1", 3, None, share), ("node-2", 0, None, 0.0), ("node-3", 2, None, 0.0),
     ]  # fmt: skip
+    assert await pair[1].wanted_runs(None) == [], "node-2 is left out"
+    assert await finish(pair[1], campaign), "and does not end it"
+    assert database.rows("select wanted from campaign_run") == [("running",)]
     assert (found.wanted, found.wanted_by, found.wanted_why) == (Wanted.RUNNING, "bob@host", "again")
     assert [(one.node, one.engine_live) for one in found.nodes] == [("node-1", True), ("node-3", False)]
     assert found.progress == []

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", sa.BigInteger(), nullable=False),
         sa.Column("node", sa.Text(), nullable=False),
         sa.Column("weight", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("able", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("progress", JSONB(), nullable=True),
         sa.Column("progress_at", _AT, nullable=True),
         sa.Column("rate_share", sa.Float(), server_default=sa.text("0"), nullable=False),
