@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 BUSY_TURN_S = 0.1
 """Each claim is a transaction, so slots that come free within the tenth of a second are claimed together."""
 PLAN_EVERY_S = 1
-LOOK_SHARE = 20
-"""Counting contacts may take a twentieth of the time."""
+LOOK_SHARE, LOOK_WITHIN_S = 20, 30.0
+"""Counting contacts may take a twentieth of the time; what took long because the database stood still is no reason to
+look away for minutes."""
 HANG_UP_AGAIN_S = 2.0
 JUDGED_ANSWERED = 100
 FEWEST_ANSWERED = 20
@@ -65,7 +66,7 @@ class CampaignRun:
         self._dispositions: Counter[Disposition] = Counter()
         self._wake = asyncio.Event()
         self._drained_here = False
-        self._look_again_at = self._hang_up_again_at = 0.0
+        self._look_again_at = self._sure_again_at = self._hang_up_again_at = 0.0
 
     @property
     def is_draining(self) -> bool:
@@ -171,10 +172,8 @@ class CampaignRun:
 
     async def plan(self) -> None:
         """Looks who is due and wakes the launch. A long list takes long to look through, and is then looked at less."""
-        began = self._clock.monotonic()
-        if began >= self._look_again_at:
+        if self._clock.monotonic() >= self._look_again_at:
             await self._look_at_totals()
-            self._look_again_at = began + LOOK_SHARE * (self._clock.monotonic() - began)
         self._wake.set()
 
     def count(self, ended: Ended) -> None:
@@ -204,32 +203,32 @@ class CampaignRun:
         return _OF_WANTED.get(self.wanted) or of_engine
 
     async def _is_over(self) -> bool:
-        return (
-            self._may_be_over() and self._tracker.is_settled(self.campaign.id) and await self._is_over_indeed()
-        )  # fmt: skip
+        may_be = self._may_be_over() and self._tracker.is_settled(self.campaign.id)
+        return may_be and self._clock.monotonic() >= self._sure_again_at and await self._is_over_indeed()
 
     def _may_be_over(self) -> bool:
+        """By what was last seen, which may be old."""
         if self._may_have_more():
             return False
         if self.is_draining:
             return True
-        # Somebody in a call, through whatever node, may be due again after it.
-        totals = self._totals
-        if self.wanted is not Wanted.RUNNING or totals is None:
-            return False
-        return totals.due == totals.never and not totals.in_call
+        return self.wanted is Wanted.RUNNING and self._totals is not None and self._totals.due == self._totals.never
 
     async def _is_over_indeed(self) -> bool:
         """Looks once more: the last verdict may have made somebody due again."""
         try:
-            await self._look_at_totals()
+            totals = await self._look_at_totals()
             self._dispositions = Counter(await self._store.dispositions(self.campaign.id))
         except Fenced:
             raise
         except DialerError as error:
             log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
             return False
-        return self._may_be_over()
+        # Somebody in a call through another node may be due again after it.
+        if self._may_be_over() and (self.is_draining or not totals.in_call):
+            return True
+        self._sure_again_at = self._look_again_at
+        return False
 
     async def _pause_if_silent(self) -> None:
         """People who pick up and hear nothing are harmed: too many of them, and an operator must look first."""
@@ -262,7 +261,11 @@ class CampaignRun:
             return Binding.WINDOW_CLOSED
         return binding
 
-    async def _look_at_totals(self) -> None:
+    async def _look_at_totals(self) -> Totals:
         of_trunks = (self._capacity.plan.prefixes.get(name) for name in self.campaign.terms.trunks)
         prefixes = {prefix for known in of_trunks if known is not None for prefix in known or ("",)}
+        began = self._clock.monotonic()
         self._totals = await self._store.totals(self.campaign.id, self.campaign.revision_id, sorted(prefixes))
+        took_s = self._clock.monotonic() - began
+        self._look_again_at = began + min(LOOK_SHARE * took_s, LOOK_WITHIN_S)
+        return self._totals

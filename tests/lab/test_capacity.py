@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.lab.conftest import no_channels
 
 pytestmark = pytest.mark.lab
 
-PEOPLE = 1500
+PEOPLE, A_TEST = 3000, 500
 CEILING, RATE = 12, 10
 _FIRST = count(0)
 
@@ -51,7 +52,7 @@ class Site:
 
     def __init__(self, lab: Lab, folder: Path, people: int, trunks: str, **capacity: object) -> None:
         self.lab, self.name = lab, folder.name.replace("_", "-")[:40].strip("-")
-        first = next(_FIRST) * 200
+        first = next(_FIRST) * A_TEST
         self.numbers = [number_of(first + index) for index in range(people)]
         (folder / "people.csv").write_text("\n".join(["mobile", *self.numbers]) + "\n", encoding="utf-8")
         limits = {"max_concurrent": CEILING, "calls_per_second": RATE, **capacity}
@@ -202,16 +203,22 @@ def test_one_of_two_nodes_is_killed_and_comes_back(site, two):
     two.nodes[1].start()
     two.nodes[1].wait_ready()
     back_at = utc_now()
+    # Nobody told the subscribers of the dead node that their caller is gone; for us these calls ended with it.
+    two.carriers[1].execute("channel request hangup all")
     this.finish(run)
-    rows = this.rows()
+    rows = [_without_zombie(row, killed_at) for row in this.rows()]
     assert most_at_once(rows) <= CEILING
     each_once(this)
     assert any(row.trunk == "carrier-c" for row in rows if row.invited_at > back_at), "it is used again by itself"
-    two.carriers[1].execute("channel request hangup all")  # nobody told them that their caller is gone
     # Those whose call was cut off with the node; nobody knows how some of them went.
     cut = sum(count for name, count in this.verdicts().items() if name != "completed")
     assert cut <= CEILING
     assert this.sql("select count(*) from attempt where state <> 'ended'") == [(0,)]
+
+
+def _without_zombie(row: TruthRow, killed_at: datetime) -> TruthRow:
+    lived = row.trunk == "carrier-c" and row.invited_at < killed_at and (not row.ended_at or row.ended_at > killed_at)
+    return replace(row, ended_at=killed_at) if lived else row
 
 
 def test_a_storm_on_one_of_two_trunks_moves_its_calls_and_uses_up_nobody(site, two):
@@ -252,7 +259,7 @@ def test_limits_are_changed_while_it_runs(site):
 
 
 def test_a_node_without_cpu_gets_fewer_calls_and_nobody_hears_silence(site, two):
-    this = site(200, "[carrier-a]", max_concurrent=200, calls_per_second=40)
+    this = site(500, "[carrier-a]", max_concurrent=200, calls_per_second=40)
     run = this.run()
     until(lambda: len(this.rows()) > 30, "calls", 60)
     paces: list[float] = []
@@ -267,6 +274,9 @@ def test_a_node_without_cpu_gets_fewer_calls_and_nobody_hears_silence(site, two)
         until(lambda: pace() < 10, "the pace falls", 30)
     this.finish(run)
     rows = [row for row in this.rows() if row.answered_at]
-    assert this.verdicts()["completed"] >= 195
-    late = [row for row in rows if not row.first_audio_at or row.first_audio_at - row.answered_at > timedelta(seconds=2)]
+    print(paces)
+    assert this.verdicts()["completed"] >= 495
+    late = [
+        row for row in rows if not row.first_audio_at or row.first_audio_at - row.answered_at > timedelta(seconds=2)
+    ]
     assert len(late) <= len(rows) // 50, f"{len(late)} of {len(rows)} people heard nothing for two seconds"

@@ -171,7 +171,9 @@ def test_while_postgresql_stands_still_dialogues_go_on_and_all_is_stored_later(t
             until(lambda: all(row.ended_at for row in read_truth(lab)), "the calls have ended", 25)
         finally:
             for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
+                # A backend that was ending when it was listed is gone by now, its frozen parent having just buried it.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         assert monotonic() - began > 6
         all_went_well(lab, process)
 

@@ -82,6 +82,8 @@ class FakeStore:
     saved: dict[UUID, Attempt] = field(default_factory=dict)
     contacts: dict[int, ContactChange] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    elsewhere: int = 0
+    """People in a call through another node."""
     limits: tuple[int | None, int, dict[str, int | None]] | None = None
     paused_because: str = ""
     lost: str = ""
@@ -162,10 +164,10 @@ class FakeStore:
         self.wanted = Wanted.IDLE
         return True
 
-    async def totals(self, campaign_id: int, revision_id: int) -> Totals:
+    async def totals(self, campaign_id: int, revision_id: int, prefixes: Sequence[str] = ("",)) -> Totals:
         due = len(self.due)
         return Totals(
-            contacts=due, closed=0, held=0, due=due, due_now=due, never=0, next_call_at=T0 if due else None, wave=1
+            contacts=due + self.elsewhere, closed=0, held=0, due=due, due_now=due, never=0, next_call_at=T0 if due else None, wave=1
         )  # fmt: skip
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:

@@ -543,6 +543,22 @@ async def test_a_run_ends_when_everybody_has_a_verdict():
     assert len(whole.telephony.orders) == 5
 
 
+async def test_a_run_is_not_over_while_calls_go_on_through_another_node():
+    """Their verdicts may make people due again, and this node's engine may be the one to call them."""
+    whole = Whole(1)
+    whole.telephony.answer = lambda order: Refused(at=T0, message="")
+    whole.store.elsewhere = 3
+    running = asyncio.create_task(whole.run())
+    await whole.until(lambda: whole.store.saved and whole.supervisor.tracker.is_settled())
+    whole.clock.passed_s += 100
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert whole.store.wanted is Wanted.RUNNING
+    whole.store.elsewhere = 0
+    await running
+    assert whole.store.wanted is Wanted.IDLE
+
+
 async def test_a_hangup_after_an_answer_that_nobody_saw_waits_until_the_record_was_asked():
     """The restart fell into the call, its end into the fence: by itself the hangup looks like a call nobody took."""
     whole = Whole(0)
