@@ -39,32 +39,49 @@ from campaign c join campaign_run w on w.campaign_id = c.id
 where c.id = :campaign for no key update of c for share of w
 """)
 
-_IN_USE = text("""
-select node = :node as here, trunk, campaign_id = :campaign as ours, count(*) as calls
-from attempt where slot_until is null or slot_until > now() group by 1, 2, 3
+# A list of a million is walked along its index, people whose window is closed left out whole. Left alone, the planner
+# counts on few rows where the table has no statistics yet, and then sorts everybody who is due for each claim. (What is
+# off costs so much in the planner's eyes that it would compile the plan as well.)
+_ALONG_INDEXES = text("""
+select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
 """)
 
-# now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment.
+_IN_USE = text("""
+select node = :node as here, trunk, campaign_id = :campaign as ours, count(*) as calls
+from (select node, trunk, campaign_id from attempt where slot_until is null
+      union all select node, trunk, campaign_id from attempt where slot_until > now()) as used
+group by 1, 2, 3
+""")
+
+# now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment, and in
+# a select of its own it is asked once, so that an index can be searched for it.
 # SKIP LOCKED alone does not see calls of other campaigns: the open-attempt indexes do, and `on conflict` obeys them.
 # A trunk that failed somebody is avoided for a while only: no other may be there any more.
 _DUE = text("""
-select c.id, c.person_id, c.next_number, c.wave, avoid.trunks as avoid
-from contact c cross join lateral (
-  select case when c.next_attempt_at > clock_timestamp() - interval '5 minutes'
-         then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
-) avoid
-where c.campaign_id = :campaign and c.next_attempt_at <= clock_timestamp()
-  and exists (select from open_interval o
-              where o.revision_id = :revision and o.zones = c.zones
-                and o.opens_at <= clock_timestamp() and clock_timestamp() < o.closes_at)
-  and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
-              where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
-  and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
-  and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
-order by c.next_attempt_at, c.id
+with open_now as materialized (
+  select distinct zones from open_interval
+  where revision_id = :revision and opens_at <= (select clock_timestamp()) and closes_at > (select clock_timestamp())
+)
+select due.* from open_now cross join lateral (
+  select c.id, c.person_id, c.next_number, c.wave, c.next_attempt_at, avoid.trunks as avoid
+  from contact c cross join lateral (
+    select case when c.next_attempt_at > clock_timestamp() - interval '5 minutes'
+           then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
+  ) avoid
+  where c.campaign_id = :campaign and c.zones = open_now.zones and c.next_attempt_at <= (select clock_timestamp())
+    and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
+                where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
+    and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
+    and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
+  order by c.next_attempt_at, c.id
+  limit :most
+  for update of c skip locked
+) due
+order by due.next_attempt_at, due.id
 limit :most
-for update of c skip locked
 """)
+
 
 # Claims that share no limit wait for each other's rows in the two indexes of open calls. First the persons in one
 # order, then their numbers in one order: none waits in a circle.
@@ -122,6 +139,7 @@ async def claim(engine: AsyncEngine, order: ClaimOrder, *, node: str, epoch: int
         await leases.require(connection, node, epoch)
         if campaign is None or not campaign.may_run:
             return ClaimResult(claims=[], bound=Binding.PAUSED)
+        await connection.execute(_ALONG_INDEXES)
         in_use = (await connection.execute(_IN_USE, {"node": node, "campaign": order.campaign_id})).all()
         room = _room(order, min(order.ceiling, campaign.max_concurrent), limits, in_use)
         if room.calls <= 0:

@@ -134,8 +134,11 @@ contact = Table(
     UniqueConstraint("campaign_id", "person_id"),
     CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
     CheckConstraint("closed_as is null or next_attempt_at is null", name="closed"),
-    # The claim walks this index in the order of the due times.
-    Index("contact_due_idx", "campaign_id", "next_attempt_at", postgresql_where=text("next_attempt_at is not null")),
+    # The claim walks this index in the order of the due times, for each set of zones whose window is open.
+    Index(
+        "contact_due_idx", "campaign_id", "zones", "next_attempt_at", "id",
+        postgresql_where=text("next_attempt_at is not null"),
+    ),
 )  # fmt: skip
 """A person in a campaign; `dials` counts its claims, `attempts` those that count.
 

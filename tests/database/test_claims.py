@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, ContactChange, Tried
+from dialer.storage import claims
 from dialer.storage.session import async_engine
 from tests.support.claiming import SHOWN, ended, make_campaign, numbers, order, store_of
 
@@ -159,28 +161,36 @@ async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, c
     assert not any(one.claim.attempt.watched for one in left)
 
 
-async def test_the_open_call_indexes_serve_the_claim(database):
-    """At a million contacts a claim must not walk them."""
+@pytest.mark.parametrize("statistics", ["old", "new"])
+async def test_a_claim_walks_only_those_whom_it_takes(database, statistics):
+    """A fresh list: everybody is due since the same moment, half of them in zones whose window is closed."""
     campaign_id = make_campaign(database, "c", numbers(1))
-    database.run(
-        "insert into person (tenant_id, person_key) select 't', 'x' || g from generate_series(1, 20000) g"
-    )  # fmt: skip
+    database.run("insert into person (tenant_id, person_key) select 't', 'x' || g from generate_series(1, 20000) g")
     database.run(
         "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
-        "select :id, id, array['+48600000000'], 'Europe/Warsaw', '{}', now() + interval '1 day', '+48600000000' "
-        "from person where person_key like 'x%'",
+        "select :id, id, array['+486' || id], case when id % 2 = 0 then 'Asia/Tokyo' else 'Europe/Warsaw' end, '{}', "
+        "now(), '+486' || id from person where person_key like 'x%'",
         id=campaign_id,
     )
-    database.run("analyze")
-    plan = "\n".join(
-        str(row[0])
-        for row in database.rows(
-            "explain select id from contact where campaign_id = :id and next_attempt_at <= now() "
-            "order by next_attempt_at, id limit 10",
-            id=campaign_id,
-        )
-    )
-    assert "contact_due_idx" in plan
+    if statistics == "new":
+        database.run("analyze")
+    with database.engine.begin() as connection:
+        connection.execute(claims._ALONG_INDEXES)
+        ((plan,),) = connection.execute(
+            text(f"explain (analyze, format json) {claims._DUE}"),
+            {"campaign": campaign_id, "revision": revision_of(database, campaign_id), "most": 10, "trunks": ["a"],
+             "prefixes": [""]},
+        )  # fmt: skip
+    found = list(nodes_of(plan[0]["Plan"]))
+    touched = sum(node["Actual Rows"] * node["Actual Loops"] for node in found if node.get("Relation Name") == "contact")
+    passed_over = sum(node.get("Rows Removed by Filter", 0) for node in found)
+    assert (touched, passed_over) == (10, 0)
+
+
+def nodes_of(plan):
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
 
 
 async def test_numbers_that_no_trunk_carries_are_nobodys_and_keep_no_campaign_going(database, store):

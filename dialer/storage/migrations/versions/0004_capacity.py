@@ -57,6 +57,11 @@ def upgrade() -> None:
         sa.Column("began_at", _AT, server_default=sa.text("clock_timestamp()"), nullable=False),
     ):
         op.add_column("campaign_run", column)
+    op.drop_index("contact_due_idx", "contact")
+    op.create_index(
+        "contact_due_idx", "contact", ["campaign_id", "zones", "next_attempt_at", "id"],
+        postgresql_where=sa.text("next_attempt_at is not null"),
+    )  # fmt: skip
     op.add_column("contact", sa.Column("avoid_trunks", ARRAY(sa.Text()), nullable=True))
     op.add_column("attempt", sa.Column("caller_id", sa.Text(), nullable=True))
     op.add_column("attempt", sa.Column("first_audio_at", _AT, nullable=True))
