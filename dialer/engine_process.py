@@ -75,6 +75,7 @@ def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
         node=node,
         trunks=tuple(trunk for trunk in usable if trunk.node == node.name),
         prefixes={trunk.name: trunk.prefixes for trunk in usable},
+        may_show=settings.may_show,
         site_max_concurrent=settings.limits.max_concurrent,
         overload_control=not os.environ.get(NO_OVERLOAD_CONTROL),
     )

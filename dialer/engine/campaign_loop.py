@@ -74,7 +74,7 @@ class CampaignLoop:
         self._identities = Identities(campaign.capacity.caller_id, campaign.capacity.trunks)
         self._running_since = self._clock.monotonic()
         self._gate = RateLimit(0.0)
-        self._share = 0.0
+        self._share = self._share_until = 0.0
         self._ordering: set[asyncio.Task[None]] = set()
         self._launched_at: deque[float] = deque(maxlen=10_000)
         self._refusals = 0
@@ -86,9 +86,9 @@ class CampaignLoop:
         """Since when it runs, for its ramp-up."""
         self._running_since = self._clock.monotonic() - seconds
 
-    def may_use(self, share: float) -> None:
-        """This node's part of the campaign's calls a second, from now on."""
-        self._share = share
+    def may_use(self, share: float, until: float) -> None:
+        """This node's part of the campaign's calls a second, until a moment (monotonic): then others may have it."""
+        self._share, self._share_until = share, until
 
     def assume(self, sent: int) -> None:
         """Counts what an engine before this one sent lately."""
@@ -123,8 +123,9 @@ class CampaignLoop:
         campaign, running_for_s = self.campaign, now - self._running_since
         ramps = running_for_s < campaign.capacity.ramp_up
         whole = self._ramped(campaign.calls_per_second, now)
-        self._gate.per_second = min(whole, self._share)
-        rate = Binding.RAMP_UP if ramps else Binding.RATE if self._share >= whole else Binding.RATE_SHARE
+        share = self._share if now < self._share_until else 0.0
+        self._gate.per_second = min(whole, share)
+        rate = Binding.RAMP_UP if ramps else Binding.RATE if share >= whole else Binding.RATE_SHARE
         ceiling = Binding.RAMP_UP if ramps else Binding.CEILING
         used = self._tracker.calls[campaign.id]
         allowed = self._gate.allowance(now)
@@ -152,8 +153,12 @@ class CampaignLoop:
 
     async def turn(self) -> int:
         """Launches what may be launched now; how many that was. `binding` then says what kept it from more."""
-        now = self._clock.monotonic()
         self.is_hungry = True
+        async with self._capacity.turn:
+            return await self._claim_and_launch()
+
+    async def _claim_and_launch(self) -> int:
+        now = self._clock.monotonic()
         trunks = self._capacity.of_trunks([route.trunk for route in self._routes], now)
         decision = decide(self._room(now, trunks), self._forbidden(now))
         self.binding = decision.binding

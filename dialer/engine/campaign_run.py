@@ -32,6 +32,8 @@ LOOK_SHARE, LOOK_WITHIN_S = 20, 30.0
 """Counting contacts may take a twentieth of the time; what took long because the database stood still is no reason to
 look away for minutes."""
 HANG_UP_AGAIN_S = 2.0
+SHARE_HOLDS_S = 3.0
+"""How long a share of the rate may be used after it was asked for; less than the others wait for it (pacing.shares)."""
 JUDGED_ANSWERED = 100
 FEWEST_ANSWERED = 20
 """Silent calls are judged over the last answered ones, and not before there are so many."""
@@ -62,6 +64,8 @@ class CampaignRun:
         self._loop.runs_for(order.running_for_s)
         self._silent: deque[bool] = deque(maxlen=JUDGED_ANSWERED)
         self._answered = self._were_silent = 0
+        self._paused_because = ""
+        """It has paused itself, and the database may not know yet."""
         self._totals: Totals | None = None
         self._dispositions: Counter[Disposition] = Counter()
         self._wake = asyncio.Event()
@@ -115,7 +119,9 @@ class CampaignRun:
             # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
             sent = await self._store.sent_lately(window_s(campaign.calls_per_second), campaign.id)
             self._loop.assume(sum(sent.values()))
-            self.may_use((await self._store.rate_shares([campaign.id], able=True)).get(campaign.id, 0.0))
+            asked_at = self._clock.monotonic()
+            shares = await self._store.rate_shares([campaign.id], able=True)
+            self.may_use(shares.get(campaign.id, 0.0), asked_at)
             await self._look_at_totals()
             self._dispositions = Counter(await self._store.dispositions(campaign.id))
             while not await self._is_over():
@@ -145,6 +151,8 @@ class CampaignRun:
         if any(getattr(self.campaign, name) != value for name, value in changed.items()):
             log.info("limits changed", extra={"event": "campaign.set", "campaign": self.campaign.name, **changed})
             self.campaign = self._loop.campaign = replace(self.campaign, **changed)
+        if order.wanted is Wanted.PAUSED:
+            self._paused_because = ""
         self.order(order.wanted)
 
     def order(self, wanted: Wanted) -> None:
@@ -157,9 +165,9 @@ class CampaignRun:
             self._silent.clear()
         self._wake.set()
 
-    def may_use(self, share: float) -> None:
-        """This node's part of the campaign's calls a second, from now on."""
-        self._loop.may_use(share)
+    def may_use(self, share: float, asked_at: float) -> None:
+        """This node's part of the campaign's calls a second, as it was asked for at a moment (monotonic)."""
+        self._loop.may_use(share, asked_at + SHARE_HOLDS_S)
 
     def drain(self) -> None:
         """Its operator here wants it to end, also while nobody can be told."""
@@ -200,7 +208,7 @@ class CampaignRun:
         of_engine = self._engine_blocked()
         if self._drained_here or of_engine is Binding.DRAINING:
             return Binding.DRAINING
-        return _OF_WANTED.get(self.wanted) or of_engine
+        return _OF_WANTED.get(self.wanted) or (Binding.PAUSED if self._paused_because else of_engine)
 
     async def _is_over(self) -> bool:
         may_be = self._may_be_over() and self._tracker.is_settled(self.campaign.id)
@@ -233,17 +241,23 @@ class CampaignRun:
     async def _pause_if_silent(self) -> None:
         """People who pick up and hear nothing are harmed: too many of them, and an operator must look first."""
         silent, answered, most = sum(self._silent), len(self._silent), self.campaign.capacity.max_silent
-        if self.wanted is not Wanted.RUNNING or answered < FEWEST_ANSWERED or silent <= most * answered:
+        if self.wanted is not Wanted.RUNNING:
             return
-        why = f"{silent} of the last {answered} answered calls were silent, and max_silent is {most:.0%}"
-        log.critical("%s pauses itself: %s", self.campaign.name, why, extra={"event": "campaign.silent"})
+        if not self._paused_because:
+            if answered < FEWEST_ANSWERED or silent <= most * answered:
+                return
+            self._paused_because = (
+                f"{silent} of the last {answered} answered calls were silent, at most {most:.0%} may be"
+            )
+            log.critical("%s pauses itself: %s", self.campaign.name, self._paused_because,
+                         extra={"event": "campaign.silent"})  # fmt: skip
         try:
-            await self._store.pause(self.campaign.id, self.campaign.tenant_id, why)
+            await self._store.pause(self.campaign.id, self.campaign.tenant_id, self._paused_because)
         except Fenced:
             raise
         except DialerError as error:
+            # No call starts meanwhile, and it is tried again.
             log.error("the pause cannot be stored: %s", error, extra={"event": "store.away"})
-        self.order(Wanted.PAUSED)
 
     async def _hang_up(self) -> None:
         """Ends live calls when the campaign is to stop at once; again and again, because a call may just begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +36,8 @@ class NodePlan:
     """Those of the node that may be called through."""
     prefixes: Mapping[str, tuple[str, ...]]
     """What each trunk carries, of every node's that may be called through."""
+    may_show: Callable[[str, TrunkSettings], bool] = lambda caller_id, trunk: True
+    """Whether a number may be shown on calls through a trunk."""
     site_max_concurrent: int | None = None
     overload_control: bool = True
 
@@ -80,6 +83,8 @@ class Capacity:
         self._placed: Counter[str] = Counter()
         self._halved_at = monotonic()
         self._signs = _Signs()
+        self.turn = asyncio.Lock()
+        """Held from the look at what is free until it is taken: two campaigns must not take the same room."""
         self.strays = 0
         """Channels of ours on the node that belong to no open attempt: they hold slots as well."""
 
@@ -99,6 +104,11 @@ class Capacity:
     def of_trunks(self, names: Iterable[str], now: float) -> dict[str, tuple[int, Binding]]:
         """How many calls each trunk takes now, and what binds it."""
         return {name: self._lines[name].room(now) for name in names if name in self._lines}
+
+    def has_way_out(self, names: Iterable[str]) -> bool:
+        """Whether one of these trunks is not cut off by its breaker."""
+        now = self._monotonic()
+        return any(self._lines[name].breaker.allowance(now) != 0 for name in names if name in self._lines)
 
     def part_of(self, campaign_id: int, available: int) -> int:
         """How much of that is for one campaign, beside the others that have calls to make."""

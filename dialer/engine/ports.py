@@ -143,6 +143,10 @@ class Store(Protocol):
         """Pauses a running campaign on the engine's own account. Raises Fenced."""
         ...
 
+    async def refuse(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        """Takes this node out of a campaign, which is idle when no other is left. Raises Fenced."""
+        ...
+
     async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
         """Makes a campaign idle; False while another engine has calls of it. Raises Fenced."""
         ...

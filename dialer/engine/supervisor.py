@@ -11,7 +11,8 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from dialer.campaign.running import Wanted, WantedRun
+from dialer.campaign.capacity import numbers_of
+from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
 from dialer.engine.capacity import Capacity, NodePlan
 from dialer.engine.ports import Parts, WorkersLook
@@ -69,13 +70,13 @@ class Supervisor:
         self._witness = Witness(parts.store, read_cel, parts.clock)
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
         self._node_plan = plan
-        self._trunks = {trunk.name for trunk in plan.trunks}
         self._look_at_workers, self._refresh_calendar, self._disks = look_at_workers, refresh_calendar, disks
         self._hire, self._queue = hire, queue
         self._deepest: int | None = None
         self._looked_at = parts.clock.monotonic()
         self._runs: dict[int, CampaignRun] = {}
         self._drained_here: set[int] = set()
+        self._superseded: set[int] = set()
         self._last: dict[int, Progress] = {}
         self._doubt, self._compared, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
@@ -241,20 +242,35 @@ class Supervisor:
                 self._runs[campaign_id].order(Wanted.DRAINING)
             for campaign_id, order in orders.items():
                 run = self._runs.get(campaign_id)
-                if run is not None:
+                if run is not None and run.campaign.revision_id != order.campaign.revision_id:
+                    # While we were away it was ended and ordered anew with another file: that one begins after this.
+                    self._superseded.add(campaign_id)
+                    run.order(Wanted.DRAINING)
+                elif run is not None:
                     run.want(order)
-                elif any(use.name in self._trunks for use in order.campaign.capacity.trunks):
-                    self._start(order)
+                elif why := self._unfit(order.campaign):
+                    await self._refuse(order, why)
                 else:
-                    await self._refuse(order)
+                    self._start(order)
             self._idle.set() if not self._runs else self._idle.clear()
 
-    async def _refuse(self, order: WantedRun) -> None:
+    def _unfit(self, campaign: RunningCampaign) -> str:
+        """Why this node must not dial a campaign, by the settings; empty: it may."""
+        plan, capacity = self._node_plan, campaign.capacity
+        uses = [(use, trunk) for use in capacity.trunks for trunk in plan.trunks if trunk.name == use.name]
+        if not uses:
+            names = ", ".join(use.name for use in capacity.trunks)
+            return f"the settings of {plan.node.name}'s engine let it call through none of its trunks: {names}"
+        for use, trunk in uses:
+            for _, number in numbers_of(use.caller_id or capacity.caller_id):
+                if not plan.may_show(number, trunk):
+                    return f"the settings of {plan.node.name}'s engine do not own {number} on trunk {trunk.name}"
+        return ""
+
+    async def _refuse(self, order: WantedRun, why: str) -> None:
         campaign = order.campaign
-        names = ", ".join(use.name for use in campaign.capacity.trunks)
-        why = f"the settings of {self._node_plan.node.name}'s engine let it call through none of its trunks: {names}"
-        log.error("%s: %s", campaign.name, why, extra={"event": "trunk.refused"})
-        await self._store.finish(campaign.id, campaign.tenant_id, "refused", why)
+        log.error("%s: %s", campaign.name, why, extra={"event": "campaign.refused"})
+        await self._store.refuse(campaign.id, campaign.tenant_id, why)
 
     def _start(self, order: WantedRun) -> None:
         run = CampaignRun(
@@ -287,7 +303,9 @@ class Supervisor:
             progress = run.progress()
             assert progress is not None
             await self._store.report({campaign.id: as_data(progress)}, self._node_report())
-            if not self._draining:
+            if campaign.id in self._superseded:
+                self._superseded.discard(campaign.id)
+            elif not self._draining:
                 # An engine that is drained leaves the order standing for the next one.
                 verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", "nobody is left")
                 if not await self._store.finish(campaign.id, campaign.tenant_id, verb, why):
@@ -320,9 +338,15 @@ class Supervisor:
         """Takes each campaign's part of its calls a second. Who cannot call leaves it to the other engines."""
         if not self._runs:
             return
-        shares = await self._store.rate_shares(list(self._runs), able=self._blocked() is None)
+        blocked = self._blocked() is not None
+        asked_at, shares = self._clock.monotonic(), dict[int, float]()
+        for able in (True, False):
+            ways = {key: not blocked and self._capacity.has_way_out(run.campaign.terms.trunks)
+                    for key, run in self._runs.items()}  # fmt: skip
+            if of_these := [key for key, way in ways.items() if way is able]:
+                shares |= await self._store.rate_shares(of_these, able=able)
         for campaign_id, run in self._runs.items():
-            run.may_use(shares.get(campaign_id, 0.0))
+            run.may_use(shares.get(campaign_id, 0.0), asked_at)
 
     def _node_report(self) -> dict[str, Any]:
         blocked = self._blocked()

@@ -8,9 +8,9 @@ from itertools import groupby
 
 from dialer.pacing.limits import MARGIN_S, WINDOW_S
 
-HOLD_S = WINDOW_S + MARGIN_S + 2.0
-"""How long a share that was given up still counts: calls sent under it may leave until then. The 2 s are for the way
-from the committed row to the engine's gate, and for calls that wait inside Asterisk."""
+HOLD_S = WINDOW_S + MARGIN_S + 4.0
+"""How long a share that was given up still counts: calls sent under it may leave until then. The 4 s are for the
+engine that has not heard of it yet (campaign_run.SHARE_HOLDS_S), and for calls that wait inside Asterisk."""
 
 
 @dataclass(frozen=True, kw_only=True)

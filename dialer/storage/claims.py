@@ -34,7 +34,7 @@ order by scope, name for no key update
 
 # A pause and a lower ceiling hold from their commit on, whether or not the engine has heard of them.
 _CAMPAIGN = text("""
-select c.tenant_id, w.wanted = 'running' as may_run, w.max_concurrent
+select c.tenant_id, w.wanted = 'running' and w.revision_id = :revision as may_run, w.max_concurrent
 from campaign c join campaign_run w on w.campaign_id = c.id
 where c.id = :campaign for no key update of c for share of w
 """)
@@ -54,19 +54,22 @@ from (select node, trunk, campaign_id from attempt where slot_until is null
 group by 1, 2, 3
 """)
 
-# now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment, and in
-# a select of its own it is asked once, so that an index can be searched for it.
+# now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment, and
+# in a select of its own it is asked once, so that an index can be searched for it.
 # SKIP LOCKED alone does not see calls of other campaigns: the open-attempt indexes do, and `on conflict` obeys them.
-# A trunk that failed somebody is avoided for a while only: no other may be there any more.
+# A trunk that failed somebody is avoided for a while only, from when they could be called on: no other may be there any
+# more.
 _DUE = text("""
 with open_now as materialized (
-  select distinct zones from open_interval
+  select zones, max(opens_at) as opens_at from open_interval
   where revision_id = :revision and opens_at <= (select clock_timestamp()) and closes_at > (select clock_timestamp())
+  group by zones
 )
 select due.* from open_now cross join lateral (
   select c.id, c.person_id, c.next_number, c.wave, c.next_attempt_at, avoid.trunks as avoid
   from contact c cross join lateral (
-    select case when c.next_attempt_at > clock_timestamp() - interval '5 minutes'
+    select case when clock_timestamp() - interval '5 minutes' < greatest(
+             c.next_attempt_at, open_now.opens_at, (select wanted_at from campaign_run where campaign_id = :campaign))
            then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
   ) avoid
   where c.campaign_id = :campaign and c.zones = open_now.zones and c.next_attempt_at <= (select clock_timestamp())
@@ -135,7 +138,9 @@ async def claim(engine: AsyncEngine, order: ClaimOrder, *, node: str, epoch: int
     async with engine.begin() as connection:
         names = [route.trunk for route in order.routes]
         limits = (await connection.execute(_LIMITS, {"node": node, "trunks": names})).all()
-        campaign = (await connection.execute(_CAMPAIGN, {"campaign": order.campaign_id})).first()
+        campaign = (
+            await connection.execute(_CAMPAIGN, {"campaign": order.campaign_id, "revision": order.revision_id})
+        ).first()
         await leases.require(connection, node, epoch)
         if campaign is None or not campaign.may_run:
             return ClaimResult(claims=[], bound=Binding.PAUSED)

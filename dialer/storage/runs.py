@@ -146,7 +146,8 @@ _RATES = text("""
 select n.campaign_id, n.node, case when n.able or n.node = :node then n.weight else 0 end as weight, n.rate_share,
   n.rate_high, extract(epoch from n.rate_high_until) as high_until, n.node = :node as ours,
   extract(epoch from clock_timestamp() - n.rate_at) as age_s, extract(epoch from clock_timestamp()) as now,
-  w.calls_per_second as total, coalesce(l.lease_until > clock_timestamp(), false) as engine_lives
+  w.calls_per_second as total,
+  coalesce(l.lease_until > clock_timestamp() and w.wanted_at >= l.taken_at, false) as takes_part
 from campaign_node n join campaign_run w on w.campaign_id = n.campaign_id left join engine_lease l on l.node = n.node
 where n.campaign_id = any(:campaigns) order by n.campaign_id, n.node for update of n
 """)
@@ -162,6 +163,8 @@ _LOCK_RUN = text("select from campaign_run where campaign_id = :campaign for no 
 _TAKES_PART = text(
     "select exists (select from campaign_node where campaign_id = :campaign and node = :node and weight > 0)"
 )
+_STEP_ASIDE = text("update campaign_node set weight = 0 where campaign_id = :campaign and node = :node")
+_HAS_NODES = text("select exists (select from campaign_node where campaign_id = :campaign and weight > 0)")
 _STILL_CALLS = text("""
 select exists (select from attempt a join engine_lease l on l.node = a.node
                where a.campaign_id = :campaign and a.state <> 'ended' and a.node <> :node
@@ -301,8 +304,8 @@ def _share(row: Row[Any]) -> NodeShare:
 
 
 def _is_known(row: Row[Any]) -> bool:
-    """Whether a node has a part: its engine lives, or looked so lately that what it sent may still count."""
-    return bool(row.engine_lives) or (row.age_s is not None and row.age_s < RATE_FORGOTTEN_S)
+    """Whether a node has a part: its engine is to begin, or looked so lately that what it sent may still count."""
+    return bool(row.takes_part) or (row.age_s is not None and row.age_s < RATE_FORGOTTEN_S)
 
 
 async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, last: Order) -> bool:
@@ -318,6 +321,18 @@ async def finish(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, t
         active = [one for one in Wanted if one is not Wanted.IDLE]
         await connection.run_sync(change, campaign_id, tenant_id, last, active)
         return True
+
+
+async def refuse(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, last: Order) -> None:
+    """Takes a node out of a campaign; `last` is its order when no other node is left. Raises Fenced."""
+    async with engine.begin() as connection:
+        await leases.require(connection, node, epoch)
+        values = {"campaign": campaign_id, "node": node}
+        await connection.execute(_LOCK_RUN, values)
+        await connection.execute(_STEP_ASIDE, values)
+        if not (await connection.execute(_HAS_NODES, values)).scalar_one():
+            active = [one for one in Wanted if one is not Wanted.IDLE]
+            await connection.run_sync(change, campaign_id, tenant_id, last, active)
 
 
 async def pause(engine: AsyncEngine, node: str, epoch: int, campaign_id: int, tenant_id: str, why: str) -> None:

@@ -205,6 +205,12 @@ class PostgresStore:
         async with _plain_errors():
             await runs.pause(self._engine, self._node, self.epoch, campaign_id, tenant_id, why)
 
+    async def refuse(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        """Takes this node out of a campaign, which is idle when no other is left."""
+        async with _plain_errors():
+            last = runs.Order(verb="refused", wanted=Wanted.IDLE, by="dialer", why=why)
+            await runs.refuse(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
+
     async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
         """Makes a campaign idle: nothing of it is left to do, or to be done now. False while others call for it."""
         async with _plain_errors():

@@ -275,6 +275,7 @@ async def test_a_trunk_that_failed_somebody_is_avoided_for_five_minutes(database
         "update contact set avoid_trunks = cast(:avoid as text[]), next_attempt_at = now() - cast(:due as interval)",
         avoid=avoid, due=due,
     )  # fmt: skip
+    database.run("update campaign_run set wanted_at = now() - interval '1 day'")
     asked = order(database, campaign_id, routes=[route("a"), route("b", priority=2)])
     assert await through(stores[0], asked) == ({numbers(1)[0]: expected} if expected else {})
 

@@ -1,4 +1,4 @@
-"""Two nodes, two carriers: limits over several engines, and what dies or strains while calls run. The carrier judges."""
+"""Two nodes, two carriers: limits over several engines, and what dies or strains meanwhile. The carrier judges."""
 
 from __future__ import annotations
 

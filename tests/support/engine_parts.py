@@ -92,6 +92,7 @@ class FakeStore:
     reported: dict[int, dict[str, Any]] = field(default_factory=dict)
     before_save: Callable[[], Awaitable[None]] | None = None
     before_claim: Callable[[], Awaitable[None]] | None = None
+    before_pause: Callable[[], Awaitable[None]] | None = None
 
     async def hold_node(self) -> float:
         return 1e9
@@ -158,7 +159,12 @@ class FakeStore:
         return dict.fromkeys(campaigns, CAMPAIGN.calls_per_second)
 
     async def pause(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        if self.before_pause is not None:
+            await self.before_pause()
         self.wanted, self.paused_because = Wanted.PAUSED, why
+
+    async def refuse(self, campaign_id: int, tenant_id: str, why: str) -> None:
+        self.wanted, self.paused_because = Wanted.IDLE, why
 
     async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
         self.wanted = Wanted.IDLE
@@ -167,7 +173,8 @@ class FakeStore:
     async def totals(self, campaign_id: int, revision_id: int, prefixes: Sequence[str] = ("",)) -> Totals:
         due = len(self.due)
         return Totals(
-            contacts=due + self.elsewhere, closed=0, held=0, due=due, due_now=due, never=0, next_call_at=T0 if due else None, wave=1
+            contacts=due + self.elsewhere, closed=0, held=0, due=due, due_now=due, never=0,
+            next_call_at=T0 if due else None, wave=1,
         )  # fmt: skip
 
     async def dispositions(self, campaign_id: int) -> dict[Disposition, int]:

@@ -91,7 +91,7 @@ class Model:
         self.capacity = Capacity(self.lines, self.world.monotonic)
         self.tracker.changed.append(self.capacity.note)
         self.campaign = CampaignLoop(campaign, parts, self.tracker, self.capacity, self._blocked, self._in_doubt)
-        self.campaign.may_use(campaign.calls_per_second)
+        self.campaign.may_use(campaign.calls_per_second, 1e9)
         self.tracker.changed.append(self.campaign.note)
         sent = self.store.sent_lately(window_s(campaign.calls_per_second))
         self.capacity.assume(sent)

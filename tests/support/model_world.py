@@ -172,8 +172,8 @@ class ModelStore:
         attempt = Attempt(
             id=uuid5(_IDS, str(next(self._ids))), tenant_id="t", campaign_id=order.campaign_id,
             revision_id=order.revision_id, contact_id=person.id, number=person.number, wave=person.wave, node="n",
-            trunk=trunk, caller_id=order.identity(trunk, person.number), boot=order.boot, submitting_at=self.world.now(),
-            seq=1,
+            trunk=trunk, caller_id=order.identity(trunk, person.number), boot=order.boot,
+            submitting_at=self.world.now(), seq=1,
         )  # fmt: skip
         self.rows[attempt.id] = attempt
         person.due_at = None

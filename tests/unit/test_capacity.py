@@ -226,7 +226,7 @@ def test_the_page_says_the_figures_of_the_code(figure, value):
 def test_the_page_explains_limits_as_they_are():
     assert (breaker.FEWEST_OUTCOMES, breaker.FAULT_SHARE, breaker.COUNTED_S, breaker.FAULTS_IN_A_ROW) == (8, 0.5, 10, 5)
     assert (breaker.FIRST_OPEN_S, breaker.LONGEST_OPEN_S, breaker.PROBES_OK) == (10, 300, 3)
-    assert (ramp.FIRST_SHARE, int(shares.HOLD_S), decide.MOST_WAITING) == (0.1, 12, 100)
+    assert (ramp.FIRST_SHARE, int(shares.HOLD_S), decide.MOST_WAITING) == (0.1, 14, 100)
     defaults = {name: field.default for name, field in NodeSettings.model_fields.items()}
     assert (defaults["max_concurrent"], defaults["calls_per_second"]) == (2500, 50)
     assert (defaults["rtp_start"], defaults["rtp_end"]) == (10_000, 29_999)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
 from dialer.calls.attempt import State
+from dialer.calls.disposition import Disposition
 from dialer.calls.events import Accepted, Answered, Created, HungUp, Refused, Responded, Ringing, Unclear
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelRecord
-from dialer.campaign.running import Wanted
+from dialer.campaign.running import Wanted, WantedRun
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
+from dialer.engine.campaign_run import CampaignRun
 from dialer.engine.capacity import Capacity
 from dialer.engine.recovery import Recovery
 from dialer.engine.supervisor import HIRE_AFTER, Supervisor
-from dialer.engine.tracker import Tracker
+from dialer.engine.tracker import Ended, Tracker
 from dialer.engine.witness import Witness
 from dialer.errors import DatabaseAway, Fenced, RestoredDatabase
 from dialer.pacing.decide import Binding
@@ -52,7 +55,7 @@ class Rig:
         self.tracker.changed.append(self.capacity.note)
         self.loop = CampaignLoop(CAMPAIGN, parts, self.tracker, self.capacity, lambda: self.blocked, self.doubt)
         self.tracker.changed.append(self.loop.note)
-        self.loop.may_use(CAMPAIGN.calls_per_second)
+        self.loop.may_use(CAMPAIGN.calls_per_second, 1e9)
         self.witness = Witness(self.store, None, self.clock)
         self.recovery = Recovery(self.store, self.telephony, self.tracker, self.clock, self.witness)
 
@@ -663,10 +666,50 @@ async def test_a_takeover_of_a_draining_campaign_settles_what_the_dead_engine_le
 
 async def test_a_campaign_whose_trunk_is_not_allowed_here_is_refused():
     whole = Whole(3)
-    whole.supervisor._trunks = {"b"}
+    whole.supervisor._node_plan = replace(PLAN, trunks=(PLAN.trunks[0].model_copy(update={"name": "b"}),))
     await whole.run()
     assert not whole.telephony.orders
     assert whole.store.wanted is Wanted.IDLE
+    assert "none of its trunks: a" in whole.store.paused_because
+
+
+async def test_a_campaign_that_would_show_a_number_of_somebody_elses_is_refused():
+    whole = Whole(3)
+    whole.supervisor._node_plan = replace(PLAN, may_show=lambda number, trunk: number != CAMPAIGN.capacity.caller_id)
+    await whole.run()
+    assert not whole.telephony.orders
+    assert whole.store.wanted is Wanted.IDLE
+    assert "do not own +48221234567" in whole.store.paused_because
+
+
+async def test_a_campaign_of_silent_calls_pauses_itself_and_stays_so_while_that_cannot_be_stored():
+    whole = Whole(0)
+    run = CampaignRun(
+        WantedRun(campaign=CAMPAIGN, wanted=Wanted.RUNNING), whole.parts, whole.supervisor.tracker,
+        whole.supervisor._capacity, lambda: None, lambda: None, lambda: False,
+    )  # fmt: skip
+    calls = [make_claim(n, answered_at=T0, hung_up_at=T0 + timedelta(seconds=9)).attempt for n in range(40)]
+    heard = [replace(one, first_audio_at=T0 + timedelta(seconds=1)) for one in calls]
+    for one in (*heard[:18], *calls[:1]):
+        run.count(Ended(attempt=one, disposition=Disposition.COMPLETED, change=None))
+    await run._pause_if_silent()
+    assert run._blocked() is None, "nineteen answered calls say too little"
+
+    async def away() -> None:
+        raise DatabaseAway("away")
+
+    whole.store.before_pause = away
+    for one in calls[1:3]:
+        run.count(Ended(attempt=one, disposition=Disposition.HUNG_UP, change=None))
+    await run._pause_if_silent()
+    run.want(WantedRun(campaign=CAMPAIGN, wanted=Wanted.RUNNING))
+    assert run._blocked() is Binding.PAUSED, "3 of 21 were silent, whatever the database says"
+    whole.store.before_pause = None
+    await run._pause_if_silent()
+    assert whole.store.paused_because == "3 of the last 21 answered calls were silent, at most 5% may be"
+    run.want(WantedRun(campaign=CAMPAIGN, wanted=Wanted.PAUSED))
+    run.want(WantedRun(campaign=CAMPAIGN, wanted=Wanted.RUNNING))
+    assert run._blocked() is None, "an operator let it go on"
 
 
 async def test_workers_are_started_again_when_none_answer_for_a_while():

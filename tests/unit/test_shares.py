@@ -201,7 +201,7 @@ def test_one_who_joins_waits_until_what_was_given_up_can_no_longer_arrive():
     site.run({"a": 1}, 5)
     site.run({"a": 1, "b": 1}, 2)
     assert site.shares() == {"a": 25, "b": 0}
-    site.run({"a": 1, "b": 1}, 11)
+    site.run({"a": 1, "b": 1}, 13)
     assert site.shares() == {"a": 25, "b": 0}
     site.run({"a": 1, "b": 1}, 2)
     assert site.shares() == {"a": 25, "b": 25}
@@ -210,7 +210,7 @@ def test_one_who_joins_waits_until_what_was_given_up_can_no_longer_arrive():
 def test_what_a_dead_engine_had_comes_to_the_others():
     site = Site(50)
     site.run({"a": 1, "b": 1}, 40)
-    site.run({"a": 1}, 12)
+    site.run({"a": 1}, 14)
     assert site.shares()["a"] == 25
     site.run({"a": 1}, 2)
     assert site.shares() == {"a": 50}
