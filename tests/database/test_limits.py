@@ -325,6 +325,13 @@ async def test_an_idle_campaign_has_no_limits_to_set(database):
     assert database.rows("select max_concurrent from campaign_run") == [(10_000,)]
 
 
+def test_a_campaign_takes_orders_without_end(database):
+    campaign_id = make_campaign(database, "c", numbers(1))
+    database.run("update campaign_run set orders = 32767")
+    assert set_limits(database, campaign_id, max_concurrent=4) is not None
+    assert database.rows("select max(seq) from event where type = 'campaign.set'") == [(32768,)]
+
+
 async def test_a_paused_campaign_claims_nothing_and_says_so(database, stores):
     campaign_id = make_campaign(database, "c", numbers(1))
     await stores[1].pause(campaign_id, "t", "silent calls")

@@ -57,6 +57,9 @@ def upgrade() -> None:
         sa.Column("began_at", _AT, server_default=sa.text("clock_timestamp()"), nullable=False),
     ):
         op.add_column("campaign_run", column)
+    # Each order and each `set` counts them up, and a program may give many. Of the parent: its partitions follow.
+    op.alter_column("campaign_run", "orders", type_=sa.Integer())
+    op.alter_column("event", "seq", type_=sa.Integer())
     op.drop_index("contact_due_idx", "contact")
     op.create_index(
         "contact_due_idx", "contact", ["campaign_id", "zones", "next_attempt_at", "id"],
