@@ -16,6 +16,7 @@ from dialer.settings import NodeSettings
 log = logging.getLogger(__name__)
 
 STAND_BY_S = 0.5
+REFUSED_S = 60.0
 
 
 class Fleet:
@@ -25,6 +26,7 @@ class Fleet:
         """`note` tells the operator one sentence."""
         self._machine, self._engines, self._note = machine, engines, note
         self._supervisors: dict[str, Supervisor] = {}
+        self._lost: set[str] = set()
         self._draining = False
         self._drained: list[int] = []
 
@@ -63,21 +65,24 @@ class Fleet:
     # -- what the terminal asks ----------------------------------------------------------------------------------------
 
     @property
+    def _dialling(self) -> list[Supervisor]:
+        """Those whose node was not lost meanwhile."""
+        return [one for name, one in self._supervisors.items() if name not in self._lost]
+
+    @property
     def campaigns(self) -> dict[int, str]:
         """What runs here now, by id."""
-        return {key: name for one in self._supervisors.values() for key, name in one.campaigns.items()}
+        return {key: name for one in self._dialling for key, name in one.campaigns.items()}
 
     def progress(self, campaign_id: int) -> Progress | None:
         """Where a campaign stands on the nodes of this process; None when it was never seen here."""
-        found = [one.progress(campaign_id) for one in self._supervisors.values()]
+        found = [one.progress(campaign_id) for one in self._dialling]
         known = [one for one in found if one is not None]
         return merged(known) if known else None
 
     def has_ended(self, campaign_id: int) -> bool:
         """Whether a campaign ran here and is done on every node."""
-        return campaign_id not in self.campaigns and any(
-            one.has_ended(campaign_id) for one in self._supervisors.values()
-        )
+        return campaign_id not in self.campaigns and any(one.has_ended(campaign_id) for one in self._dialling)
 
     def drain_campaign(self, campaign_id: int) -> None:
         """One campaign starts no more calls here, whatever the database says is wanted of it."""
@@ -138,6 +143,7 @@ class Fleet:
         if not others or isinstance(error, RestoredDatabase) or not isinstance(error, DialerError):
             raise error
         self._note(f"{engine.node.name}: {error}")
+        self._lost.add(engine.node.name)
         if isinstance(error, Fenced):
             engine.store.forget_lease()
         return False
@@ -145,6 +151,7 @@ class Fleet:
     async def _dial(self, engine: EngineProcess, own: Sequence[int] | None, staff: Staff) -> None:
         supervisor = engine.supervisor(staff)
         self._supervisors[engine.node.name] = supervisor
+        self._lost.discard(engine.node.name)
         for campaign_id in self._drained:
             supervisor.drain_campaign(campaign_id)
         if self._draining:
@@ -161,17 +168,23 @@ class Fleet:
         while True:
             try:
                 if await engine.store.hold_node():
-                    break
+                    async with self.ready([engine], patient=True):
+                        await asyncio.to_thread(check)
+                    self._note(f"Taking {engine.node.name!r} over.")
+                    return
                 why = f"Another engine dials through {engine.node.name!r}; waiting for its end."
-            except DatabaseAway as error:
-                why = str(error)
+            except RestoredDatabase:
+                raise
+            except DialerError as error:
+                # The other nodes' calls must not suffer for this one.
+                why = f"{engine.node.name}: {error}"
+                if isinstance(error, Fenced):
+                    engine.store.forget_lease()
             if why != said:
                 self._note(why)
             said = why
-            await asyncio.sleep(STAND_BY_S)
-        self._note(f"Taking {engine.node.name!r} over.")
-        async with self.ready([engine], patient=True):
-            await asyncio.to_thread(check)
+            # Trying a wrong password again only fills the security log.
+            await asyncio.sleep(REFUSED_S if engine.link.refusal else STAND_BY_S)
 
     async def first(self) -> list[EngineProcess]:
         """Waits until at least one node is ours. Raises DatabaseAway when there is no database to begin with."""

@@ -10,6 +10,7 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from dialer.campaign.model import Campaign
@@ -19,6 +20,7 @@ from dialer.engine_process import EngineProcess, Machine, may_call_through
 from dialer.errors import DialerError, RefusedBySafety
 from dialer.fleet import Fleet
 from dialer.monitoring.terminal import View
+from dialer.pacing.decide import Binding
 from dialer.settings import NodeSettings, Settings
 from dialer.storage.runs import StoredRun
 
@@ -86,6 +88,7 @@ async def run_campaign(
     """
     view = _Patient(view)
     campaign: RunningCampaign | None = None
+    draining = False
     async with Fleet.opened(machine, nodes, view.note) as fleet:
         while True:
             ours = await fleet.take()
@@ -95,14 +98,14 @@ async def run_campaign(
                     await asyncio.to_thread(desk.check)
                     # After another engine's death what was wanted still is: to run, to stay paused, to end.
                     campaign = campaign or await _ordered(desk, elsewhere=fleet.has_others(ours))
-                return await _dial(fleet, ours, campaign, view, desk)
+                return await _dial(fleet, ours, campaign, view, desk, draining=draining)
             if campaign is None:
                 campaign = await _ordered(desk, elsewhere=True)
                 names = " and ".join(repr(node.name) for node in nodes)
                 view.note(f"Another engine dials through {names}; {campaign.name} runs on that one.")
-            watched = await _watch_elsewhere(desk, view)
-            if watched is not None:
-                return watched
+            last, draining = await _watch_elsewhere(desk, view)
+            if last is not None:
+                return last, last.drained or draining
             view.note("The engine is gone; taking over.")
 
 
@@ -130,9 +133,9 @@ async def serve(machine: Machine, nodes: Sequence[NodeSettings], view: View, che
 
 
 async def _dial(
-    fleet: Fleet, ours: Sequence[EngineProcess], campaign: RunningCampaign, view: View, desk: Desk
+    fleet: Fleet, ours: Sequence[EngineProcess], campaign: RunningCampaign, view: View, desk: Desk, *, draining: bool
 ) -> tuple[Progress, bool]:
-    """Is the engine of the nodes that are ours until nothing is left to do."""
+    """Is the engine of the nodes that are ours until nothing is left to do; `draining`: it was told to end before."""
     telling: list[asyncio.Task[None]] = []
 
     def drain() -> None:
@@ -143,6 +146,8 @@ async def _dial(
             # Whoever takes over when this process dies must not begin again.
             telling.append(asyncio.create_task(_told(desk, view)))
 
+    if draining:
+        drain()
     work = asyncio.create_task(fleet.run(ours, [campaign.id], desk.check))
     elsewhere: list[Progress] = []
     looking = asyncio.create_task(_look_elsewhere(desk, elsewhere)) if fleet.has_others(ours) else None
@@ -169,7 +174,7 @@ async def _look_elsewhere(desk: Desk, found: list[Progress]) -> None:
     while True:
         with suppress(DialerError):
             run = await asyncio.to_thread(desk.find)
-            found[:] = [] if run is None else [from_data(one) for one in run.progress]
+            found[:] = [_merged(run)] if run is not None and run.progress else []
         await asyncio.sleep(WATCH_EVERY_S)
 
 
@@ -198,7 +203,18 @@ async def _last_of(desk: Desk) -> Progress:
     if run is None or not run.progress:
         why = f": {run.wanted_why}" if run is not None and run.wanted_why else ""
         raise DialerError(f"the campaign ended before anybody could look at it{why}. `dialer status NAME` says more.")
-    return merged([from_data(one) for one in run.progress])
+    return _merged(run)
+
+
+def _merged(run: StoredRun) -> Progress:
+    """What engines say of a campaign; one that says nothing any more has verdicts, and no calls that are known of."""
+    parts = []
+    for node in run.nodes:
+        if node.progress is not None:
+            part = from_data(node.progress)
+            gone = replace(part, calls_now=0, unclear=0, calls_per_second=0.0, binding=Binding.NODE_AWAY)
+            parts.append(part if node.followed or run.wanted is Wanted.IDLE else gone)
+    return merged(parts)
 
 
 def _own_or_others(
@@ -230,8 +246,11 @@ async def _show(work: asyncio.Task[None], progress: Callable[[], list[Progress |
         await asyncio.wait([work])
 
 
-async def _watch_elsewhere(desk: Desk, view: View) -> tuple[Progress, bool] | None:
-    """Shows what another process's engine says of the campaign, until it is idle; None when that engine died."""
+async def _watch_elsewhere(desk: Desk, view: View) -> tuple[Progress | None, bool]:
+    """Shows what other processes' engines say of the campaign, until it is idle; None when one of them died.
+
+    And whether its operator here wants it to end.
+    """
     telling: list[asyncio.Task[None]] = []
     watching = asyncio.create_task(_watch(desk, view))
 
@@ -247,8 +266,7 @@ async def _watch_elsewhere(desk: Desk, view: View) -> tuple[Progress, bool] | No
         await asyncio.wait([watching])
         if watching.cancelled():
             raise Left
-        last = watching.result()
-        return None if last is None else (last, last.drained or bool(telling))
+        return watching.result(), bool(telling)
     finally:
         for task in telling:
             task.cancel()
@@ -269,8 +287,8 @@ async def _watch(desk: Desk, view: View) -> Progress | None:
             if run.wanted is Wanted.IDLE:
                 return await _last_of(desk)
             if run.progress:
-                view.update(merged([from_data(one) for one in run.progress]))
-            if not run.engine_live:
+                view.update(_merged(run))
+            if not all(one.engine_live for one in run.nodes):
                 return None
         await asyncio.sleep(WATCH_EVERY_S)
 

@@ -165,7 +165,7 @@ class AmiLink:
                 f"something answers at {host}:{port}, but not as Asterisk's manager interface. "
                 "Correct the node's `ami` in the settings, or wait until Asterisk has started."
             ) from error
-        self.state, self.boot = LinkState.UP, boot
+        self.state, self.boot, self.refusal = LinkState.UP, boot, ""
 
     def _refused(self, message: str, host: str, port: int) -> AsteriskAway:
         self.close()

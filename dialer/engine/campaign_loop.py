@@ -36,6 +36,8 @@ one of few retries, and a list would be used up in minutes."""
 
 NOTE_AGAIN_S = 5.0
 """Until the journal is tried again: each try claims people and gives them back."""
+RESTED_S = 1800.0
+"""A campaign that called nobody for so long ramps up again."""
 FULL_AGAIN_S = 0.2
 """Until the next claim after one that a limit left without a single call: other engines hold the slots."""
 
@@ -72,7 +74,7 @@ class CampaignLoop:
             if use.name in self._trunks
         )
         self._identities = Identities(campaign.capacity.caller_id, campaign.capacity.trunks)
-        self._running_since = self._clock.monotonic()
+        self._running_since, self._goes_on = self._clock.monotonic(), False
         self._gate = RateLimit(0.0)
         self._share = self._share_until = 0.0
         self._ordering: set[asyncio.Task[None]] = set()
@@ -83,8 +85,8 @@ class CampaignLoop:
     # -- what it may use -----------------------------------------------------------------------------------------------
 
     def runs_for(self, seconds: float) -> None:
-        """Since when it runs, for its ramp-up."""
-        self._running_since = self._clock.monotonic() - seconds
+        """It was dialled before, for so long: its ramp-up goes on."""
+        self._running_since, self._goes_on = self._clock.monotonic() - seconds, True
 
     def may_use(self, share: float, until: float) -> None:
         """This node's part of the campaign's calls a second, until a moment (monotonic): then others may have it."""
@@ -106,26 +108,28 @@ class CampaignLoop:
             self._gate.gone(after.id, now, placed=not unsent)
 
     def want(self) -> Want | None:
-        """What it could launch now, by its own limits; None: nothing."""
-        if not self.is_hungry or self._forbidden(now := self._clock.monotonic()) is not None:
+        """What it could launch now, by its own limits and its trunks'; None: nothing."""
+        now = self._clock.monotonic()
+        if not self.is_hungry or now < self._claim_again_at or self._forbidden(now) is not None:
             return None
         campaign = self.campaign
+        through_trunks = sum(calls for calls, _ in self._of_trunks(now).values())
         return Want(
             campaign_id=campaign.id,
             priority=campaign.priority,
             share=campaign.share,
-            most=max(0, min(self._own(now).values())),
+            most=max(0, min(through_trunks, *self._own(now).values())),
             served=self._capacity.served(campaign.id),
         )
 
     def _own(self, now: float) -> dict[Binding, int]:
         """What its own limits leave."""
-        campaign, running_for_s = self.campaign, now - self._running_since
-        ramps = running_for_s < campaign.capacity.ramp_up
-        whole = self._ramped(campaign.calls_per_second, now)
+        campaign = self.campaign
+        ramps = self._dialled_for(now) < campaign.capacity.ramp_up
         share = self._share if now < self._share_until else 0.0
-        self._gate.per_second = min(whole, share)
-        rate = Binding.RAMP_UP if ramps else Binding.RATE if share >= whole else Binding.RATE_SHARE
+        self._gate.per_second = self._ramped(min(campaign.calls_per_second, share), now)
+        whole = share >= campaign.calls_per_second
+        rate = Binding.RAMP_UP if ramps else Binding.RATE if whole else Binding.RATE_SHARE
         ceiling = Binding.RAMP_UP if ramps else Binding.CEILING
         used = self._tracker.calls[campaign.id]
         allowed = self._gate.allowance(now)
@@ -137,7 +141,15 @@ class CampaignLoop:
         return max(1, int(self._ramped(self.campaign.max_concurrent, now)))
 
     def _ramped(self, limit: float, now: float) -> float:
-        return ramped(limit, now - self._running_since, self.campaign.capacity.ramp_up)
+        return ramped(limit, self._dialled_for(now), self.campaign.capacity.ramp_up)
+
+    def _dialled_for(self, now: float) -> float:
+        """Since its first call, or the first after a long rest: a ramp that passes without calls helps nobody."""
+        rested = now - self._launched_at[-1] > RESTED_S if self._launched_at else not self._goes_on
+        return 0.0 if rested else now - self._running_since
+
+    def _of_trunks(self, now: float) -> dict[str, tuple[int, Binding]]:
+        return self._capacity.of_trunks([route.trunk for route in self._routes], now)
 
     def _room(self, now: float, trunks: Mapping[str, tuple[int, Binding]]) -> dict[Binding, int]:
         """What every limit leaves, its own first."""
@@ -159,10 +171,12 @@ class CampaignLoop:
 
     async def _claim_and_launch(self) -> int:
         now = self._clock.monotonic()
-        trunks = self._capacity.of_trunks([route.trunk for route in self._routes], now)
+        trunks = self._of_trunks(now)
         decision = decide(self._room(now, trunks), self._forbidden(now))
+        if decision.launch > 0 and now < self._claim_again_at:
+            return 0  # what kept the last claim from more still binds
         self.binding = decision.binding
-        if decision.launch == 0 or now < self._claim_again_at:
+        if decision.launch == 0:
             return 0
         most = 1 if self._refusals >= REFUSALS else decision.launch
         order = ClaimOrder(
@@ -216,6 +230,8 @@ class CampaignLoop:
         for claim in ours:
             self._gate.take(claim.attempt.id, now)
             self._capacity.take(claim.attempt)
+            if self._dialled_for(now) == 0.0:
+                self._running_since, self._goes_on = now, True
             self._launched_at.append(now)
             self.launched += 1
             task = asyncio.create_task(self._place(claim, claimed_at))

@@ -61,7 +61,7 @@ class CampaignRun:
         self._store, self._telephony, self._clock = parts.store, parts.telephony, parts.clock
         self._tracker, self._capacity, self._engine_blocked = tracker, capacity, blocked
         self._loop = CampaignLoop(self.campaign, parts, tracker, capacity, self._blocked, on_doubt)
-        self._loop.runs_for(order.running_for_s)
+        self._dialled_for_s = order.running_for_s
         self._silent: deque[bool] = deque(maxlen=JUDGED_ANSWERED)
         self._answered = self._were_silent = 0
         self._paused_because = ""
@@ -119,6 +119,8 @@ class CampaignRun:
             # What an engine before us sent lately counts as if it left now: a restart does not start the rate anew.
             sent = await self._store.sent_lately(window_s(campaign.calls_per_second), campaign.id)
             self._loop.assume(sum(sent.values()))
+            if sent:
+                self._loop.runs_for(self._dialled_for_s)
             asked_at = self._clock.monotonic()
             shares = await self._store.rate_shares([campaign.id], able=True)
             self.may_use(shares.get(campaign.id, 0.0), asked_at)

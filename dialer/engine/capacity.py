@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ FORGET_EVERY_S = 10.0
 """How often what trunks and campaigns got is halved: who waited for an hour has no claim on the next."""
 FENCE_S = 3.0
 """Originates in Asterisk's socket buffer are still read, and their threads show no channel at once (manager.c)."""
+NEWS = timedelta(seconds=10)
 _NEVER_SENT = (Disposition.NOT_PLACED, Disposition.RETURNED)
 _OUR_RING_LIMIT, _TIMED_OUT = 3, 408
 
@@ -77,7 +79,9 @@ class Capacity:
         self._bucket = TokenBucket(self.pace.per_second)
         self._calls = 0
         self._sent_at: dict[UUID, float] = {}
-        """Orders without a channel."""
+        """Orders without a channel whose answer is awaited."""
+        self._doubtful: set[UUID] = set()
+        """Orders without a channel of which nothing may be heard for minutes: they say nothing of the node."""
         self._wants: dict[int, Callable[[], Want | None]] = {}
         self._served: Counter[int] = Counter()
         self._placed: Counter[str] = Counter()
@@ -95,7 +99,7 @@ class Capacity:
         room = {
             Binding.NODE_CEILING: self.plan.node.max_concurrent - self._calls - self.strays,
             Binding.NODE_RATE: self._gate.allowance(now),
-            Binding.ORDERS_WAITING: MOST_WAITING - len(self._sent_at),
+            Binding.ORDERS_WAITING: MOST_WAITING - len(self._sent_at) - len(self._doubtful),
         }
         if self.plan.overload_control:
             room[Binding.STRAIN] = self._bucket.allowance(now)
@@ -108,7 +112,10 @@ class Capacity:
     def has_way_out(self, names: Iterable[str]) -> bool:
         """Whether one of these trunks is not cut off by its breaker."""
         now = self._monotonic()
-        return any(self._lines[name].breaker.allowance(now) != 0 for name in names if name in self._lines)
+        breakers = [self._lines[name].breaker for name in names if name in self._lines]
+        for breaker in breakers:
+            breaker.allowance(now)  # lets it see that its time has come
+        return any(breaker.state is not BreakerState.OPEN for breaker in breakers)
 
     def part_of(self, campaign_id: int, available: int) -> int:
         """How much of that is for one campaign, beside the others that have calls to make."""
@@ -174,12 +181,15 @@ class Capacity:
         gates = [gate for gate in (self._gate, line.gate if line is not None else None) if gate is not None]
         if after.channel_seen and not before.channel_seen:
             self._made(after, gates, now)
-        if after.first_audio_at is not None and before.first_audio_at is None and after.answered_at is not None:
-            self._signs.audio_s.append((after.first_audio_at - after.answered_at).total_seconds())
+        elif after.id in self._sent_at and (after.state is State.UNCLEAR or not after.watched):
+            del self._sent_at[after.id]
+            self._doubtful.add(after.id)
+        self._hear(before, after)
         if line is not None:
             _tell_breaker(line.breaker, before, after, now)
         if after.state is State.ENDED:
             self._sent_at.pop(after.id, None)
+            self._doubtful.discard(after.id)
             for gate in gates:
                 gate.gone(after.id, now, placed=after.disposition not in _NEVER_SENT)
             # A trunk whose breaker is open is at fault itself: one dead trunk must not slow the whole node.
@@ -187,9 +197,17 @@ class Capacity:
                 self._signs.ended += after.disposition is not Disposition.RETURNED
                 self._signs.unanswered += _got_no_sip_answer(after)
 
+    def _hear(self, before: Attempt, after: Attempt) -> None:
+        """How long an answered call was silent; it is told at the end, and of a long call that is no news any more."""
+        if after.first_audio_at is None or before.first_audio_at is not None or after.answered_at is None:
+            return
+        if after.flow is not None and after.flow.at - after.first_audio_at < NEWS:
+            self._signs.audio_s.append((after.first_audio_at - after.answered_at).total_seconds())
+
     def _made(self, attempt: Attempt, gates: Sequence[RateLimit], now: float) -> None:
         for gate in gates:
             gate.made(attempt.id, now)
+        self._doubtful.discard(attempt.id)
         sent_at = self._sent_at.pop(attempt.id, None)
         if sent_at is not None:
             self._signs.channel_s.append(now - sent_at)
@@ -221,7 +239,7 @@ class Capacity:
             "strays": self.strays,
             "max_concurrent": node.max_concurrent,
             "calls_per_second": node.calls_per_second,
-            "orders_waiting": len(self._sent_at),
+            "orders_waiting": len(self._sent_at) + len(self._doubtful),
             "pace": self.pace.per_second if self.plan.overload_control else None,
             "strained": self.pace.strained,
             "strain": self.pace.why,
@@ -274,6 +292,9 @@ def _tell_breaker(breaker: Breaker, before: Attempt, after: Attempt, now: float)
         return
     if after.disposition in FAILS_OVER and not rang:
         breaker.fault(after.id, now, str(after.tech_cause or f"cause {after.cause}"))
+    elif after.disposition is Disposition.NOT_PLACED and after.originate_reason is not None:
+        # Asterisk took the order and made no channel: the trunk is not there, or not as it should be.
+        breaker.fault(after.id, now, "no channel")
     elif not rang and BLAME[after.disposition] is Blame.PERSON:
         breaker.ok(after.id, now)
     elif not rang:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.events import Answered, FlowEnded, Unplaced, Vanished
-from dialer.calls.witness import testimony
+from dialer.calls.results import DialogueEnd
+from dialer.calls.witness import CelRecord, testimony
 from dialer.clock import Clock
 from dialer.engine.capacity import FENCE_S
 from dialer.engine.ports import Store, Telephony
@@ -115,8 +116,7 @@ class Recovery:
             if attempt.id in ended or attempt.id in in_spool:
                 # It has a dialogue, so it was answered, also where the record lacks the answer. Said first: a hangup
                 # alone would be the end of a call that nobody took.
-                at = ended[attempt.id].at if attempt.id in ended else self._clock.now()
-                self._tracker.apply(attempt.id, Answered(at=at))
+                self._tracker.apply(attempt.id, Answered(at=self._answered_at(attempt.id, seen, ended)))
             for event in testimony(seen.get(attempt.id, ())):
                 self._tracker.apply(attempt.id, event)
             end = ended.get(attempt.id)
@@ -132,6 +132,14 @@ class Recovery:
             if end is not None:
                 self._tracker.apply(attempt.id, FlowEnded(end=end))
             log.warning("a call ended unseen", extra={"event": "recovery.vanished", "attempt": str(attempt.id)})
+
+    def _answered_at(
+        self, attempt_id: UUID, seen: Mapping[UUID, Sequence[CelRecord]], ended: Mapping[UUID, DialogueEnd]
+    ) -> datetime:
+        """As the record has it, else not later than the first prompt: how long it was silent hangs on it."""
+        recorded = next((record.at for record in seen.get(attempt_id, ()) if record.kind == "ANSWER"), None)
+        end = ended.get(attempt_id)
+        return recorded or (end.audio_at or end.at if end is not None else self._clock.now())
 
     def distrust_record(self) -> None:
         """A disk was too full: the record may lack calls of until now, so silence in it proves nothing of them."""
