@@ -29,8 +29,8 @@ from sounds.catalogue import Catalogue, apology
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 4000
-MAX_UNKNOWN = 500
-"""Connections that have not yet shown a valid token; more are strangers, or a node out of its mind."""
+"""Dialogues and strangers together. There is no lower bound for those that have not shown a token yet: all calls of a
+worker that dies ask the others in the same milliseconds, and who is not one of them is gone after HEADER_TIMEOUT_S."""
 SPEECH_THREADS = 4
 
 
@@ -47,7 +47,6 @@ class AgiServer:
         self._voices: dict[str, SpeechVoice] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._talking: set[UUID] = set()
-        self._unknown = 0
         self._server: asyncio.Server | None = None
         self.strangers = Sparse(log, clock)
 
@@ -56,7 +55,7 @@ class AgiServer:
         self._records.start()
         self._watching = asyncio.get_running_loop().create_task(self._pulse.watch())
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Line(self._accept), sock=listener, backlog=1024)
+        self._server = await loop.create_server(lambda: Line(self._accept), sock=listener, backlog=MAX_CONNECTIONS)
 
     async def stop(self, drain_s: float) -> None:
         """Stops accepting; live dialogues go on for `drain_s` at most, then end as our error."""
@@ -83,7 +82,7 @@ class AgiServer:
         return len(self._talking)
 
     def _accept(self, line: Line) -> None:
-        if len(self._tasks) >= MAX_CONNECTIONS or self._unknown >= MAX_UNKNOWN:
+        if len(self._tasks) >= MAX_CONNECTIONS:
             self.strangers.note("connection_refused", "too_many_connections")
             line.abort()
             return
@@ -93,11 +92,7 @@ class AgiServer:
 
     async def _serve(self, line: Line, accepted_at_s: float) -> None:
         try:
-            self._unknown += 1
-            try:
-                headers = await read_headers(line)
-            finally:
-                self._unknown -= 1
+            headers = await read_headers(line)
             if headers is None:
                 self.strangers.note("connection_dropped", "no_agi_request")
                 return

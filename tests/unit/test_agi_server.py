@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ async def test_who_says_nothing_is_dropped_in_time(port: Port, monkeypatch: pyte
 async def test_a_flood_of_silent_connections_is_cut_off_and_then_forgotten(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agi_server, "MAX_UNKNOWN", 20)
+    monkeypatch.setattr(agi_server, "MAX_CONNECTIONS", 20)
     writers = [(await asyncio.open_connection("127.0.0.1", port.number))[1] for _ in range(40)]
     async with asyncio.timeout(5):
         while port.server.strangers.counts["too_many_connections"] < 20:
@@ -110,6 +111,20 @@ async def test_a_flood_of_silent_connections_is_cut_off_and_then_forgotten(
         while port.server.strangers.counts["no_agi_request"] < 20:
             await asyncio.sleep(0.01)
     assert await port.serves()
+
+
+async def test_all_calls_of_a_dead_worker_may_ask_at_once(port: Port) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    calls = [await asyncio.open_connection("127.0.0.1", port.number) for _ in range(1000)]
+    for _, writer in calls:
+        writer.write(HELLO)
+    replies = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in calls)), 10)
+    for _, writer in calls:
+        writer.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    assert all(replies)
+    assert not port.server.strangers.counts
 
 
 async def test_floods_fill_no_log(port: Port, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def test_dangerous_module_is_not_loaded(module: str) -> None:
 def test_dialplan_has_no_way_to_dial_on() -> None:
     text = render("node-1")["extensions.conf"]
     applications = set(re.findall(r"(?m)^(?:exten = [^,]+,1|\s*same = n),(\w+)\(", text))
-    assert applications == {"Set", "AGI", "GotoIf", "Playback", "Hangup"}
+    assert applications == {"Set", "AGI", "GotoIf", "Wait", "Playback", "Hangup"}
 
 
 def test_whoever_hears_no_worker_hears_an_apology() -> None:
@@ -90,7 +90,7 @@ def test_whoever_hears_no_worker_hears_an_apology() -> None:
         for turn in (1, 2, 3)
     ]  # fmt: skip
     assert acts == [
-        *turns[0], *turns[1], *turns[2],
+        *turns[0], ("n", "Wait", "0.3"), *turns[1], ("n", "Wait", "0.3"), *turns[2],
         ("n", "Playback", "/var/lib/dialer/prompts/apology"),
         ("n(bye)", "Hangup", ""),
     ]  # fmt: skip
