@@ -122,7 +122,8 @@ async def test_calls_of_a_lost_revision_stand_under_the_current_one_and_are_coun
         "with r as (insert into revision (campaign_id, number, sha256, document, base_dir, accepted_at) "
         "select campaign_id, 2, 'y', document, '/', now() from revision where campaign_id = 1 returning id), "
         "i as (insert into open_interval select r.id, zones, opens_at, closes_at from open_interval, r "
-        "where revision_id = 1) "
+        "where revision_id = 1), "
+        "w as (update campaign_run set revision_id = r.id from r where campaign_run.campaign_id = 1) "
         "update campaign set revision_id = r.id from r where campaign.id = 1"
     )
     async with backup_of(host, tmp_path) as again, backup_of(host, tmp_path) as imported_first:
