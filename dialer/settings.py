@@ -298,17 +298,25 @@ def load(option: Path | None = None, environ: Mapping[str, str] = os.environ) ->
         raise InvalidInput(f"the settings in {path} must be a mapping such as `database: postgresql:///dialer`")
     _override(data, environ)
     base = path.resolve().parent
-    for key in ("state_dir", "mac_key_file", "database_password_file"):
-        if isinstance(data.get(key), str):
-            data[key] = base / data[key]
+    _start_at(base, data, "state_dir", "mac_key_file", "database_password_file")
     for node in data.get("nodes") or ():
-        if isinstance(node, dict) and isinstance(node.get("ami"), dict) and "secret_file" in node["ami"]:
-            node["ami"]["secret_file"] = base / str(node["ami"]["secret_file"])
+        if isinstance(node, dict):
+            _start_at(base, node, "cel_file")
+            _start_at(base, node.get("ami"), "secret_file")
     try:
         return Settings.model_validate({"state_dir": base / "var", **data})
     except ValidationError as error:
         problems = [_problem(path, item) for item in error.errors()]
         raise InvalidInput(f"the settings in {path} are not valid", problems) from error
+
+
+def _start_at(base: Path, part: object, *keys: str) -> None:
+    """Lets relative paths of a mapping start at `base`; what is no path is left for the model to refuse."""
+    if not isinstance(part, dict):
+        return
+    for key in keys:
+        if isinstance(part.get(key), str):
+            part[key] = base / part[key]
 
 
 def _problem(path: Path, item: ErrorDetails) -> Problem:

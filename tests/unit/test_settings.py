@@ -119,3 +119,23 @@ def test_a_number_without_quotes_gets_them(tmp_path):
     (problem,) = problems(tmp_path, document(caller_ids=[48221234567]))
     assert (problem.key, problem.code) == ("caller_ids.0", "string-type")
     assert "double quotes" in problem.fix
+
+
+PATHS = {
+    "state_dir": lambda made: made.state_dir,
+    "mac_key_file": lambda made: made.mac_key_file,
+    "database_password_file": lambda made: made.database_password_file,
+    "cel_file": lambda made: made.nodes[0].cel_file,
+    "secret_file": lambda made: made.nodes[0].ami.secret_file,
+}
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize("written", ["log/it", "/srv/it"])
+def test_a_relative_path_starts_where_the_file_stands(tmp_path, monkeypatch, key, written):
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    node = {"name": "node-1", "cel_file": written, "ami": {"secret_file": written}}
+    content = document(nodes=[node], state_dir=written, mac_key_file=written, database_password_file=written)
+    (tmp_path / "etc" / "dialer.yaml").write_text(json.dumps(content), encoding="utf-8")
+    assert PATHS[key](settings_module.load(Path("etc/dialer.yaml"), {})) == tmp_path / "etc" / written
