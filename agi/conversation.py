@@ -54,7 +54,7 @@ class Conversation:
         self._waiting = Writes()
 
     def _begin(self) -> None:
-        """Notes `dialogue.started` or `.resumed` as the first prompt is begun; nobody waits for a commit."""
+        """Notes `dialogue.started` as the first prompt is begun, `.resumed` also without one; nobody waits for a commit."""
         self._begun = True
         if self._resumed:
             self._event("dialogue.resumed", {"revision": self.dialogue.revision_id, "tries": len(self._stored)})
@@ -119,7 +119,7 @@ class Conversation:
 
     async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
         """Stores the one result, with whatever still waits. Raises DialerError when nothing takes it."""
-        if not self._begun:
+        if self._resumed and not self._begun:
             self._begin()
         end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
                           at=self.clock.now(), detail=detail, audio_at=self._audio_at)  # fmt: skip

@@ -312,6 +312,25 @@ async def test_the_call_is_limited_first_and_the_limit_shows_in_the_result() -> 
     assert (end.result, end.detail) == (FlowResult.HUNG_UP, "longest_call")
 
 
+@pytest.mark.parametrize(
+    ("resumed", "types"), [(False, ["dialogue.ended"]), (True, ["dialogue.resumed", "dialogue.ended"])]
+)
+async def test_a_dialogue_without_any_prompt_was_not_started(resumed: bool, types: list[str]) -> None:
+    clock, store = TestClock(), Store()
+
+    class Gone(Caller):
+        async def limit(self, seconds: int) -> None:
+            raise CallerHungUp
+
+    known = memory(seq=0) if resumed else None
+    phone = Gone("", clock, store.log)
+    end = await Interpreter(
+        dialogue=dialogue(FLOW), phone=phone, voice=Voice(), store=store, clock=clock, memory=known
+    ).run()
+    assert (end.result, end.audio_at) == (FlowResult.HUNG_UP, None)
+    assert [(event["seq"], event["type"]) for event in store.saved.events] == list(enumerate(types, 1))
+
+
 async def test_the_sounds_of_the_next_steps_are_prepared_while_this_one_is_heard() -> None:
     run = await talk("on bye")
     assert Spoken(text="Fever?", language="en") in run.voice.prepared
