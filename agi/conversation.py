@@ -54,7 +54,7 @@ class Conversation:
         self._waiting = Writes()
 
     def _begin(self) -> None:
-        """Notes `dialogue.started` as the first prompt is begun, `.resumed` also without one; nobody waits for a commit."""
+        """Notes `dialogue.started` as the first prompt is begun, `.resumed` also without one; waits for no commit."""
         self._begun = True
         if self._resumed:
             self._event("dialogue.resumed", {"revision": self.dialogue.revision_id, "tries": len(self._stored)})

@@ -16,6 +16,8 @@ from dialer.errors import DatabaseAway, DialerError
 from dialer.settings import Settings
 
 CONNECT_TIMEOUT_S = 5
+_COLLISIONS = ("40P01", "40001")
+"""Deadlock and serialization failure, in the SQLSTATEs of PostgreSQL (its manual, appendix A)."""
 
 
 def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
@@ -79,6 +81,12 @@ def explain(error: DBAPIError | psycopg.Error) -> DialerError:
         return DatabaseAway("the database has no dialer tables. Run `dialer db upgrade` first.")
     if state.startswith("28"):
         return DatabaseAway(f"PostgreSQL refused the login ({reason}). Check `database` and its password file.")
+    if state in _COLLISIONS:
+        # Of the same class as a lost connection, because whoever waits for PostgreSQL does what is right: asks again.
+        return DatabaseAway(
+            f"Two transactions waited for each other, and PostgreSQL ended this one ({reason}). Engines and workers "
+            "try it again by themselves; a command must be run again."
+        )
     if isinstance(cause, psycopg.OperationalError) or getattr(error, "connection_invalidated", False):
         return DatabaseAway(
             f"PostgreSQL does not answer ({reason}). Start it, or correct `database` in the settings file."

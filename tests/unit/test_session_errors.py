@@ -14,6 +14,8 @@ from dialer.storage.session import explain
         (OperationalError, psycopg.errors.DiskFull("could not extend file"), DialerError, "Free some space"),
         (ProgrammingError, psycopg.errors.UndefinedTable("no table"), DatabaseAway, "dialer db upgrade"),
         (OperationalError, psycopg.errors.InvalidPassword("failed"), DatabaseAway, "password file"),
+        (OperationalError, psycopg.errors.DeadlockDetected("deadlock detected"), DatabaseAway, "waited for each other"),
+        (OperationalError, psycopg.errors.SerializationFailure("update"), DatabaseAway, "run again"),
         (OperationalError, psycopg.OperationalError("connection refused\nmore"), DatabaseAway, "Start it"),
         (ProgrammingError, psycopg.errors.SyntaxError("near x"), DialerError, "near x"),
     ],
