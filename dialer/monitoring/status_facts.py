@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from dialer.engine.progress import Progress, from_data, merged
 from dialer.monitoring.words import Hold
+from dialer.pacing.decide import Binding
 from dialer.pacing.ramp import ramped
 from dialer.storage.status import FRESH, CampaignStatus, NodeStatus, PartStatus, StatusPage, TrunkStatus, Use
+
+_SAYS_SO: Mapping[Binding, Callable[[TrunkStatus], bool]] = {
+    Binding.BREAKER_OPEN: lambda trunk: trunk.breaker in ("open", "half_open"),
+    Binding.TRUNK_CEILING: lambda trunk: trunk.use.max is not None and trunk.use.in_use >= trunk.use.max,
+    Binding.TRUNK_RATE: lambda trunk: trunk.use.max_rate is not None,
+}
+"""By what one sees which of a campaign's trunks are meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +50,26 @@ def holds(campaign: CampaignStatus, page: StatusPage) -> Iterator[Hold]:
     for part in campaign.parts:
         if part.progress is not None and is_fresh(part, page):
             binding = from_data(part.progress).binding
-            yield Hold(binding=binding, node=part.node, trunks=trunks_of(campaign, part.node, page))
+            trunks = _trunks(campaign, part.node, page)
+            says_so = _SAYS_SO.get(binding)
+            # The page may be a second younger than what the engine said: then all of them, as any may be meant.
+            found = [trunk for trunk in trunks if says_so is not None and says_so(trunk)] or trunks
+            yield Hold(binding=binding, node=part.node, trunks=_names(found))
 
 
 def trunks_of(campaign: CampaignStatus, node: str, page: StatusPage) -> tuple[str, ...]:
     """The campaign's trunks that are on a node."""
-    here = {trunk.name for one in page.nodes if one.name == node for trunk in one.trunks}
-    found = [use.name for use in campaign.capacity.trunks if use.name in here] if campaign.capacity is not None else []
-    return tuple(found) or ("its trunks",)
+    return _names(_trunks(campaign, node, page))
+
+
+def _trunks(campaign: CampaignStatus, node: str, page: StatusPage) -> list[TrunkStatus]:
+    here = {trunk.name: trunk for one in page.nodes if one.name == node for trunk in one.trunks}
+    used = campaign.capacity.trunks if campaign.capacity is not None else ()
+    return [here[use.name] for use in used if use.name in here]
+
+
+def _names(trunks: Sequence[TrunkStatus]) -> tuple[str, ...]:
+    return tuple(trunk.name for trunk in trunks) or ("its trunks",)
 
 
 def has_engine(node: str, page: StatusPage) -> bool:

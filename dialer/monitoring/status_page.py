@@ -123,7 +123,9 @@ def _trunk(trunk: TrunkStatus, page: StatusPage) -> Line:
 
 def _campaign(campaign: CampaignStatus, page: StatusPage, *, in_full: bool = False) -> Line:
     parts = [", ".join([_condition(campaign, page, in_full=in_full), *_standing(campaign, in_full=in_full)])]
-    trouble = False
+    trouble = campaign.wanted == "paused" and campaign.wanted_by == "dialer"
+    if trouble:
+        parts[0] += _advice(f"dialer resume {campaign.name}")
     if campaign.wanted == "running" or campaign.use.in_use:
         parts += [_of(campaign.use), _rate(campaign.use)]
     if campaign.wanted == "running":
@@ -135,9 +137,6 @@ def _campaign(campaign: CampaignStatus, page: StatusPage, *, in_full: bool = Fal
         trouble = bool(refusal)
     if campaign.open.get("unclear"):
         parts.append(f"{campaign.open['unclear']:,} unclear")
-    if campaign.wanted == "paused" and campaign.wanted_by == "dialer":
-        parts[-1] += _advice(f"dialer resume {campaign.name}")
-        trouble = True
     if campaign.wanted != "idle" and not any(has_engine(part.node, page) for part in campaign.parts):
         parts.append("no engine dials it" + _advice("dialer engine"))
         trouble = True

@@ -210,6 +210,32 @@ def test_whose_limit_binds_is_data_too():
     assert data["nodes"][0]["trunks"][1]["until"] == "2026-11-22T09:14:11.000Z"
 
 
+FULL = trunk("carrier-a", use(600, 600, 31.2, 40))
+OPEN = trunk("carrier-b", use(300, 600, 0), breaker="open", until_s=4, why="503: 5 calls in a row")
+TRIED = trunk("carrier-c", use(1, None, 0.1), breaker="half_open", why="503: 5 calls in a row")
+MEANT = [
+    # what holds it                     its trunks             named
+    (Binding.BREAKER_OPEN,              (FULL, OPEN),          "breaker of carrier-b"),
+    (Binding.BREAKER_OPEN,              (FULL, OPEN, TRIED),   "breaker of carrier-b and carrier-c"),
+    (Binding.BREAKER_OPEN,              (FULL,),               "breaker of carrier-a"),
+    (Binding.TRUNK_CEILING,             (FULL, OPEN),          "ceiling of carrier-a"),
+    (Binding.TRUNK_RATE,                (FULL, OPEN),          "rate of carrier-a"),
+    (Binding.TRUNK_RATE,                (),                    "rate of its trunks"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("binding", "trunks", "said"), MEANT)
+def test_only_the_trunks_that_hold_a_campaign_back_are_named(binding, trunks, said):
+    campaign = replace(HEALTH_CHECK, parts=(part("node-1", binding),))
+    page = replace(PAGE, nodes=(replace(NODE, trunks=trunks),), campaigns=(campaign,))
+    assert only(page, "health-check").endswith(f"held back by: {said}")
+
+
+def test_how_to_go_on_stands_behind_why_it_was_paused():
+    page = replace(PAGE, campaigns=(replace(SURVEY, use=use(3, 50, 0.4, 5), open={"unclear": 1}),))
+    assert "max_silent is 5%) → dialer resume survey · 3 of 50 · 0.4/s of 5 · 1 unclear" in only(page, "survey")
+
+
 @pytest.mark.parametrize("binding", Binding)
 def test_every_limit_has_words(binding):
     words = in_words([Hold(binding=binding, node="node-9", trunks=("carrier-x", "carrier-y"))])
