@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dialer import settings as settings_module
+from dialer.campaign.capacity import Capacity
 from dialer.pacing import sizing
 from dialer.pacing.sizing import Carried, Demand, Limit, Requirement
+from dialer.settings import AgiSettings
 
 Row = tuple[str, str, str]
 _FIRST_RTP_PORT = 10_000
@@ -97,6 +99,8 @@ def capacity_command(
     console = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
     console.print(_in_short(demand, needed))
     _show(console, ("Needed", "", "Because"), _requirement_rows(demand, needed, cores))
+    for sentence in _split(needed):
+        console.print(f"\n{sentence}")
     if present is None:
         console.print("\nNo settings were found to compare with; give --settings FILE.")
         return
@@ -137,6 +141,22 @@ def _requirement_rows(demand: Demand, needed: Requirement, cores: int) -> list[R
     ]  # fmt: skip
 
 
+def _split(needed: Requirement) -> Iterator[str]:
+    """What no file can hold in one piece."""
+    if needed.campaigns > 1:
+        slots, rate = sizing.most(Capacity, "max_concurrent"), sizing.most(Capacity, "calls_per_second")
+        yield (
+            f"A campaign file takes {slots:,.0f} calls at once and {rate:,.0f} a second at most: "
+            f"split the list into {needed.campaigns} campaigns."
+        )
+    if needed.hosts > 1:
+        workers = sizing.most(AgiSettings, "workers")
+        yield (
+            f"A host has {workers:,.0f} workers at most: split the nodes among {needed.hosts} hosts, each with "
+            "settings and workers of its own."
+        )
+
+
 def _limit_row(limit: Limit) -> Row:
     return _name(limit), f"{limit.value:,g}", f"{limit.calls_per_hour:,.0f}"
 
@@ -174,7 +194,11 @@ def _verdict(needed: Requirement, present: Carried) -> list[str]:
 
 
 def _change(limit: Limit) -> str:
-    return f"{_name(limit)}: from {limit.value:,g} to at least {limit.needed:,g}"
+    if limit.most is not None and limit.needed > limit.most:
+        parts, noun = math.ceil(limit.needed / limit.most), "nodes" if limit.node else "hosts"
+        needed = f"{limit.needed:,.10g} are needed and {limit.most:,.10g} the most"
+        return f"{_name(limit)}: {needed}: split into {parts} {noun}"
+    return f"{_name(limit)}: from {limit.value:,g} to at least {limit.needed:,.10g}"
 
 
 def _data(demand: Demand, needed: Requirement, path: Path | None, present: Carried | None) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pydantic import BaseModel
+
+from dialer.campaign.capacity import Capacity
 from dialer.pacing import erlang
-from dialer.settings import NodeSettings, Settings, TrunkSettings
+from dialer.settings import AgiSettings, NodeSettings, Settings, TrunkSettings
 
 # -- measured on 2 cores that also carried the far end (docs/benchmarks.md, docs/capacity.md) --------------------------
 
@@ -95,6 +98,8 @@ class Requirement:
     slots: int
     slots_if_turned_away: int
     rate: float
+    campaigns: int
+    """The fewest, as a campaign file takes only so much."""
     nodes: int
     node_cores: int
     node_slots: int
@@ -102,6 +107,8 @@ class Requirement:
     rtp_ports: int
     node_descriptors: int
     workers: int
+    hosts: int
+    """The fewest that have so many workers."""
     worker_descriptors: int
     database_connections: int
     database_mb_per_hour: float
@@ -118,6 +125,9 @@ def requirement(demand: Demand, cores: int) -> Requirement:
         slots=slots,
         slots_if_turned_away=erlang.slots_for(demand.load, most_blocked=demand.most_waiting),
         rate=demand.rate(),
+        campaigns=_parts(
+            (slots, most(Capacity, "max_concurrent")), (demand.rate(), most(Capacity, "calls_per_second"))
+        ),
         nodes=nodes,
         node_cores=math.ceil(max(node_slots / CORE_CALLS, demand.per_second / nodes / CORE_CALLS_PER_S)),
         node_slots=node_slots,
@@ -125,6 +135,7 @@ def requirement(demand: Demand, cores: int) -> Requirement:
         rtp_ports=PORTS_A_CALL * node_slots,
         node_descriptors=CALL_DESCRIPTORS * node_slots + NODE_DESCRIPTORS,
         workers=workers,
+        hosts=_parts((workers, most(AgiSettings, "workers"))),
         # Those of one that died come to the others.
         worker_descriptors=DIALOGUE_DESCRIPTORS * min(WORKER_CALLS, slots) + WORKER_DESCRIPTORS,
         database_connections=nodes * ENGINE_CONNECTIONS + workers * WORKER_CONNECTIONS + OTHER_CONNECTIONS,
@@ -132,6 +143,16 @@ def requirement(demand: Demand, cores: int) -> Requirement:
         wal_mb_per_hour=demand.calls_per_hour * WAL_BYTES / 1e6,
         host_mb_per_hour=demand.calls_per_hour * HOST_BYTES / 1e6,
     )
+
+
+def most(model: type[BaseModel], key: str) -> float:
+    """The largest value that a file may give a key."""
+    return next(float(rule.le) for rule in model.model_fields[key].metadata if hasattr(rule, "le"))
+
+
+def _parts(*needs: tuple[float, float]) -> int:
+    """Into how many something must be split, of which each holds at most so much."""
+    return max(math.ceil(needed / at_most) for needed, at_most in needs)
 
 
 def _nodes(demand: Demand, cores: int) -> int:
@@ -164,6 +185,8 @@ class Limit:
     calls_per_hour: float
     share_per_hour: float
     needed: float
+    most: float | None = None
+    """What the settings let it be on one node, or one host; None: it is a sum, or may be left out."""
 
     @property
     def enough(self) -> bool:
@@ -223,22 +246,25 @@ def _common_limits(demand: Demand, settings: Settings) -> Iterator[Limit]:
         calls_per_hour=min(by_calls, by_cpu),
         share_per_hour=demand.calls_per_hour,
         needed=_workers(demand, demand.slots()),
+        most=most(AgiSettings, "workers"),
     )
 
 
 def _node_limits(demand: Demand, settings: Settings, node: NodeSettings, nodes: int) -> Iterator[Limit]:
-    yield _slots(demand, node.name, "max_concurrent", node.max_concurrent, nodes)
-    yield _rate(demand, node.name, "calls_per_second", node.calls_per_second, nodes)
-    ports = node.rtp_end - node.rtp_start + 1
-    yield _slots(demand, node.name, "RTP ports", ports, nodes, PORTS_A_CALL)
+    slots = _slots(demand, node.name, "max_concurrent", node.max_concurrent, nodes)
+    yield replace(slots, most=most(NodeSettings, "max_concurrent"))
+    rate = _rate(demand, node.name, "calls_per_second", node.calls_per_second, nodes)
+    yield replace(rate, most=most(NodeSettings, "calls_per_second"))
+    ports = _slots(demand, node.name, "RTP ports", node.rtp_end - node.rtp_start + 1, nodes, PORTS_A_CALL)
+    yield replace(ports, most=most(NodeSettings, "rtp_end"))
     trunks = [trunk for trunk in settings.trunks if trunk.node == node.name]
     together = ", ".join(trunk.name for trunk in trunks)
-    most = _sum(trunks, "max_concurrent")
-    if most is not None:
-        yield _slots(demand, node.name, f"max_concurrent of {together}", int(most), nodes)
-    rate = _sum(trunks, "calls_per_second")
-    if rate is not None:
-        yield _rate(demand, node.name, f"calls_per_second of {together}", rate, nodes)
+    slots_together = _sum(trunks, "max_concurrent")
+    if slots_together is not None:
+        yield _slots(demand, node.name, f"max_concurrent of {together}", int(slots_together), nodes)
+    rate_together = _sum(trunks, "calls_per_second")
+    if rate_together is not None:
+        yield _rate(demand, node.name, f"calls_per_second of {together}", rate_together, nodes)
 
 
 def _sum(trunks: Sequence[TrunkSettings], key: str) -> float | None:

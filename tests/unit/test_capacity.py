@@ -12,19 +12,21 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import factorial
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from agi import server
 from cli import root
 from dialer.campaign.capacity import Capacity
 from dialer.pacing import breaker, decide, erlang, ramp, shares, sizing
 from dialer.pacing.sizing import Demand
-from dialer.settings import NodeSettings, Settings
+from dialer.settings import AgiSettings, NodeSettings, Settings
 from dialer.storage import attempts, session
 
 MISSION = Demand(calls_per_hour=50_000, answered_s=45, answer_rate=1, ring_s=0, most_waiting=0.001)
@@ -270,6 +272,36 @@ def test_with_settings_it_says_what_binds_and_what_to_change(run):
     assert "node-1: calls_per_second: from 12 to at least 15.3" in said
     assert "node-1: max_concurrent of carrier-a: from 100 to at least 713" in said
     assert run("--calls-per-hour", "2000", "--seconds", "45", "--settings", "site.yaml").output.count("\nEnough: ") == 1
+
+
+SPLIT = [
+    # calls an hour   seconds   said                                       not said
+    ("190000",        "180",    (),                                        ("split",)),
+    ("210000",        "180",    ("into 2 campaigns",),                     ("hosts",)),
+    ("1000000",       "300",    ("into 9 campaigns",),                     ("hosts",)),
+    ("1000000",       "7000",   ("into 195 campaigns", "among 8 hosts"),   ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("calls", "seconds", "said", "not_said"), SPLIT)
+def test_what_no_file_can_hold_is_split(run, calls, seconds, said, not_said):
+    output = run("--calls-per-hour", calls, "--seconds", seconds).output
+    assert all(words in output for words in said)
+    assert not any(words in output for words in not_said)
+
+
+def test_no_advice_is_beyond_what_the_settings_take(run):
+    said = run("--calls-per-hour", "1000000", "--seconds", "7000", "--settings", "site.yaml").output
+    assert re.search(r"agi\.workers: 489 are needed and 64 the most: split into 8 hosts", said)
+    assert re.search(r"node-1: RTP ports: [\d,]+ are needed and 65,535 the most: split into \d+ nodes", said)
+
+
+def test_the_bounds_are_those_of_the_files():
+    for model, key in ((Capacity, "max_concurrent"), (Capacity, "calls_per_second"), (AgiSettings, "workers")):
+        adapter = TypeAdapter(Annotated[model.model_fields[key].annotation, *model.model_fields[key].metadata])
+        assert adapter.validate_python(sizing.most(model, key))
+        with pytest.raises(ValidationError):
+            adapter.validate_python(sizing.most(model, key) + 1)
 
 
 def test_programs_read_the_same(run):
