@@ -167,7 +167,7 @@ def each_once(site: Site) -> None:
 
 def test_two_engines_share_a_campaign_and_one_is_killed(site):
     """The ceiling and the rate hold over both; the other goes on; who watched takes up what was left, nothing leaks."""
-    this = site(150, "[carrier-a, carrier-c]")
+    this = site(90, "[carrier-a, carrier-c]")
     first, second = this.dialer("engine", "--node", "node-1"), this.dialer("engine", "--node", "node-2")
     leases = "select count(*) from engine_lease where lease_until > now()"
     until(lambda: this.sql(leases) == [(2,)], "both engines hold their nodes", 30)
@@ -183,14 +183,14 @@ def test_two_engines_share_a_campaign_and_one_is_killed(site):
     assert most_in_ten_seconds(rows) <= 10 * RATE
     assert {row.trunk for row in rows if row.invited_at > killed_at} == {"carrier-a", "carrier-c"}
     each_once(this)
-    assert this.verdicts() == {"completed": 150}
+    assert this.verdicts() == {"completed": 90}
     assert this.sql("select count(*) from attempt where state <> 'ended'") == [(0,)]
     second.send_signal(signal.SIGTERM)
     this.finish(second)
 
 
 def test_one_of_two_nodes_is_killed_and_comes_back(site, two):
-    this = site(150, "[carrier-a, carrier-c]")
+    this = site(90, "[carrier-a, carrier-c]")
     run = this.run()
     until(lambda: this.open_on("node-1") >= 2 and this.open_on("node-2") >= 2, "calls on both nodes", 60)
     for pid, _ in processes_of(two.nodes[1].directory):
@@ -220,7 +220,7 @@ def _without_zombie(row: TruthRow, killed_at: datetime) -> TruthRow:
 
 
 def test_a_storm_on_one_of_two_trunks_moves_its_calls_and_uses_up_nobody(site, two):
-    this = site(200, "[carrier-a, carrier-b]", max_concurrent=30)
+    this = site(160, "[carrier-a, carrier-b]", max_concurrent=30)
     run = this.run()
     until(lambda: len(this.rows()) > 20, "calls on both trunks", 60)
     two.storm("carrier-a", 503)
@@ -237,12 +237,12 @@ def test_a_storm_on_one_of_two_trunks_moves_its_calls_and_uses_up_nobody(site, t
     well = [row for row in rows if row.trunk == "carrier-a" and row.invited_at > over_at and row.final_code == 200]
     assert len(well) > 5, "the trunk is used again by itself"
     verdicts = this.verdicts()
-    assert verdicts["completed"] == 200, "one attempt a person, and nobody has lost it"
+    assert verdicts["completed"] == 160, "one attempt a person, and nobody has lost it"
     assert verdicts.keys() == {"completed", "congestion"}
 
 
 def test_limits_are_changed_while_it_runs(site):
-    this = site(120, "[carrier-a]", max_concurrent=15, calls_per_second=15)
+    this = site(70, "[carrier-a]", max_concurrent=15, calls_per_second=15)
     run = this.run()
     until(lambda: most_at_once(this.rows()) > 8, "many calls at once", 60)
     this.say("set", this.name, "max_concurrent=3", "--why", "the carrier asked for it")
@@ -253,21 +253,20 @@ def test_limits_are_changed_while_it_runs(site):
     assert 0 < most_at_once(this.rows(), since=low_since) <= 3
     this.say("set", this.name, "max_concurrent=15")
     this.finish(run)
-    assert this.verdicts() == {"completed": 120}
+    assert this.verdicts() == {"completed": 70}
 
 
 def test_a_node_without_cpu_gets_fewer_calls_and_nobody_hears_silence(site, two):
-    this = site(500, "[carrier-a]", max_concurrent=200, calls_per_second=40)
+    this = site(160, "[carrier-a]", max_concurrent=200, calls_per_second=40)
     run = this.run()
     until(lambda: len(this.rows()) > 30, "calls", 60)
     pace = "select (report->>'pace')::float from node_report where node = 'node-1'"
     before = float(str(this.sql(pace)[0][0]))
-    with slowed(two.nodes[0], share=0.95, period_s=0.7):
+    with slowed(two.nodes[0], share=0.9, period_s=0.7):
         until(lambda: float(str(this.sql(pace)[0][0])) < 0.8 * before, "the pace falls", 30)
     this.finish(run)
-    assert this.verdicts()["completed"] >= 495
+    assert this.verdicts()["completed"] >= 158, this.verdicts()
     rows = [row for row in this.rows() if row.answered_at]
-    assert this.verdicts()["completed"] >= 495
     late = [
         row for row in rows if not row.first_audio_at or row.first_audio_at - row.answered_at > timedelta(seconds=2)
     ]

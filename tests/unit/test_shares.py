@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dialer.pacing.shares import HOLD_S, NodeShare, Want, divide, next_share
@@ -119,7 +119,7 @@ class Site:
         """The highest share of each engine in the last HOLD_S, added up. An engine that does not look sends nothing."""
         highest: dict[str, float] = {}
         for until, node, share in self.used:
-            if until > self.now - HOLD_S:
+            if self.now < until + HOLD_S:
                 highest[node] = max(share, highest.get(node, 0.0))
         return sum(highest.values())
 
@@ -145,6 +145,7 @@ totals = st.one_of(st.floats(0.01, 200), st.sampled_from([0.05, 0.1, 0.3, 0.6, 1
 
 
 @given(totals, looks)
+@example(1.0, [("a", 1.0, 142.52892473623237), ("b", 1.0, HOLD_S)])  # a look on the instant at which a hold ends
 def test_the_shares_never_exceed_the_total_for_any_order_of_looks_joins_and_leaves(total, looks):
     site = Site(total)
     for node, weight, wait in looks:
