@@ -14,11 +14,10 @@ import socket
 import sys
 from pathlib import Path
 
-import uvloop
-
 from agi.records import Records
 from agi.results import ResultStore
 from agi.server import AgiServer
+from dialer import event_loop
 from dialer import log as json_log
 from dialer import settings as settings_file
 from dialer.clock import Clock, DatabaseClock
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> None:
     json_log.set_up()
     _allow_many_files()
     os.set_blocking(heartbeat, False)
-    uvloop.run(_serve(settings, socket.socket(fileno=listener), heartbeat))
+    event_loop.run(_serve(settings, socket.socket(fileno=listener), heartbeat))
 
 
 async def _serve(settings_path: Path, listener: socket.socket, heartbeat: int) -> None:

@@ -91,14 +91,15 @@ def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
         f"1, {MOST}, 500)",
     )  # fmt: skip
     rows_of(lab, f"insert into campaign_node (campaign_id, node) values ({campaign.id}, 'node-1')")
-    # A million different moments, as retries leave them; every tenth is due only tomorrow.
+    # Half of them at one moment, as an import leaves them, half at different ones, as retries do; every tenth tomorrow.
     rows_of(
         lab, "with people as (insert into person (tenant_id, person_key) select t.tenant_id, '+4850' || lpad((n + "
         f"{first})::text, 7, '0') from generate_series(1, {contacts}) as n, "
         "(select tenant_id from campaign limit 1) as t returning id, person_key) "
         "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
         f"select {campaign.id}, id, array[person_key], (select zones from open_interval limit 1), '{{}}', "
-        "now() - mod(id, 86400) * interval '1 s' + (mod(id, 10) = 0)::int * interval '2 days', person_key from people",
+        "now() - case mod(id, 2) when 0 then 40000 else mod(id, 86400) end * interval '1 s' "
+        "+ (mod(id, 10) = 0)::int * interval '2 days', person_key from people",
     )  # fmt: skip
     return _Campaign(id=campaign.id, revision_id=revision.id)
 

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import click
-import uvloop
 
-from dialer import log
+from dialer import event_loop, log
 from dialer import settings as settings_module
 from dialer.clock import monotonic
 from dialer.errors import InvalidInput
@@ -46,7 +45,7 @@ def engine_command(siblings: Siblings) -> click.Command:
         database = sync_engine(settings)
         try:
             made = machine(siblings, settings, settings_file, database)
-            uvloop.run(serve(made, nodes, view, lambda: check_database(database, settings)))
+            event_loop.run(serve(made, nodes, view, lambda: check_database(database, settings)))
         except Left:
             sys.exit(STOPPED)
         finally:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import uvloop
 from rich.console import Console
 from sqlalchemy import Engine
 
-from dialer import log
+from dialer import event_loop, log
 from dialer import settings as settings_module
 from dialer.campaign.calendar import open_intervals
 from dialer.campaign.caller_identity import in_words
@@ -114,7 +113,7 @@ def _run(
     view = terminal.open_view(sys.stderr, as_json=as_json, monotonic=monotonic)
     engine = sync_engine(settings)
     try:
-        progress, drained = uvloop.run(
+        progress, drained = event_loop.run(
             run_campaign(
                 machine(siblings, settings, settings_file, engine),
                 [settings.node(name) for name in nodes_of(settings, loaded.campaign)],

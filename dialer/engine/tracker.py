@@ -29,7 +29,7 @@ from dialer.errors import DialerError, Fenced
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.1
+GATHER_S = 0.2
 """How long changes gather before they are stored. Nobody waits for them (a slot needs longer to settle), and what
 happens to a call within that time becomes one update of its row."""
 FLOW_RESULT_S = 5.0

@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SIBLINGS = ("agi", "dialplan", "etl", "sounds")
 STOREYS = {
-    0: ("errors", "clock", "phone", "settings", "secret_file", "names", "tokens", "node_files", "log", "crash_points"),
+    0: (
+        "errors",
+        "clock",
+        "phone",
+        "settings",
+        "secret_file",
+        "names",
+        "tokens",
+        "node_files",
+        "log",
+        "crash_points",
+        "event_loop",
+    ),
     1: ("campaign", "contacts", "calls", "pacing", "waves"),
     2: ("storage", "ami"),
     3: ("engine",),
