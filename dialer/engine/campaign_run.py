@@ -233,6 +233,7 @@ class CampaignRun:
             raise
         except DialerError as error:
             log.error("the end waits for the database: %s", error, extra={"event": "store.away"})
+            self._sure_again_at = self._clock.monotonic() + PLAN_EVERY_S
             return False
         # Somebody in a call through another node may be due again after it.
         if self._may_be_over() and (self.is_draining or not totals.in_call):

@@ -44,7 +44,7 @@ class NodePlan:
     overload_control: bool = True
 
 
-class _Line:
+class _TrunkNow:
     """One trunk as it is now."""
 
     def __init__(self, settings: TrunkSettings) -> None:
@@ -73,7 +73,7 @@ class Capacity:
     def __init__(self, plan: NodePlan, monotonic: Callable[[], float]) -> None:
         self.plan = plan
         self._monotonic = monotonic
-        self._lines = {trunk.name: _Line(trunk) for trunk in plan.trunks}
+        self._trunks = {trunk.name: _TrunkNow(trunk) for trunk in plan.trunks}
         self._gate = RateLimit(plan.node.calls_per_second)
         self.pace = Pace(plan.node.calls_per_second)
         self._bucket = TokenBucket(self.pace.per_second)
@@ -107,12 +107,12 @@ class Capacity:
 
     def of_trunks(self, names: Iterable[str], now: float) -> dict[str, tuple[int, Binding]]:
         """How many calls each trunk takes now, and what binds it."""
-        return {name: self._lines[name].room(now) for name in names if name in self._lines}
+        return {name: self._trunks[name].room(now) for name in names if name in self._trunks}
 
     def has_way_out(self, names: Iterable[str]) -> bool:
         """Whether one of these trunks is not cut off by its breaker."""
         now = self._monotonic()
-        breakers = [self._lines[name].breaker for name in names if name in self._lines]
+        breakers = [self._trunks[name].breaker for name in names if name in self._trunks]
         for breaker in breakers:
             breaker.allowance(now)  # lets it see that its time has come
         return any(breaker.state is not BreakerState.OPEN for breaker in breakers)
@@ -153,47 +153,47 @@ class Capacity:
         self._signs.sent += 1
         self._served[attempt.campaign_id] += 1
         self._placed[attempt.trunk] += 1
-        line = self._lines.get(attempt.trunk)
-        if line is not None:
-            line.breaker.sent(attempt.id, now)
-            if line.gate is not None:
-                line.gate.take(attempt.id, now)
+        trunk = self._trunks.get(attempt.trunk)
+        if trunk is not None:
+            trunk.breaker.sent(attempt.id, now)
+            if trunk.gate is not None:
+                trunk.gate.take(attempt.id, now)
 
     def assume(self, sent: Mapping[str, int]) -> None:
         """Counts what an engine before this one sent lately, by trunk, as if it left when the last of it can leave."""
         now = self._monotonic() + FENCE_S
         self._gate.assume(sum(sent.values()), now)
         for name, count in sent.items():
-            gate = self._lines[name].gate if name in self._lines else None
+            gate = self._trunks[name].gate if name in self._trunks else None
             if gate is not None:
                 gate.assume(count, now)
 
     def note(self, before: Attempt | None, after: Attempt) -> None:
         """An attempt of the node has changed, or is new here."""
         now = self._monotonic()
-        line = self._lines.get(after.trunk)
+        trunk = self._trunks.get(after.trunk)
         slots = after.holds_slot - (before is not None and before.holds_slot)
         self._calls += slots
-        if line is not None:
-            line.calls += slots
+        if trunk is not None:
+            trunk.calls += slots
         if before is None:
             return
-        gates = [gate for gate in (self._gate, line.gate if line is not None else None) if gate is not None]
+        gates = [gate for gate in (self._gate, trunk.gate if trunk is not None else None) if gate is not None]
         if after.channel_seen and not before.channel_seen:
             self._made(after, gates, now)
         elif after.id in self._sent_at and (after.state is State.UNCLEAR or not after.watched):
             del self._sent_at[after.id]
             self._doubtful.add(after.id)
         self._hear(before, after)
-        if line is not None:
-            _tell_breaker(line.breaker, before, after, now)
+        if trunk is not None:
+            _tell_breaker(trunk.breaker, before, after, now)
         if after.state is State.ENDED:
             self._sent_at.pop(after.id, None)
             self._doubtful.discard(after.id)
             for gate in gates:
                 gate.gone(after.id, now, placed=after.disposition not in _NEVER_SENT)
             # A trunk whose breaker is open is at fault itself: one dead trunk must not slow the whole node.
-            if line is not None and line.breaker.state is BreakerState.CLOSED:
+            if trunk is not None and trunk.breaker.state is BreakerState.CLOSED:
                 self._signs.ended += after.disposition is not Disposition.RETURNED
                 self._signs.unanswered += _got_no_sip_answer(after)
 
@@ -247,14 +247,16 @@ class Capacity:
             "trunks": [
                 {
                     "name": name,
-                    "calls": line.calls,
-                    "max_concurrent": line.settings.max_concurrent,
-                    "calls_per_second": line.settings.calls_per_second,
-                    "breaker": line.breaker.state.value,
-                    "why": line.breaker.why,
-                    "opens_in_s": None if line.breaker.until is None else round(max(0.0, line.breaker.until - now), 1),
+                    "calls": trunk.calls,
+                    "max_concurrent": trunk.settings.max_concurrent,
+                    "calls_per_second": trunk.settings.calls_per_second,
+                    "breaker": trunk.breaker.state.value,
+                    "why": trunk.breaker.why,
+                    "opens_in_s": None
+                    if trunk.breaker.until is None
+                    else round(max(0.0, trunk.breaker.until - now), 1),
                 }
-                for name, line in self._lines.items()
+                for name, trunk in self._trunks.items()
             ],
         }
 

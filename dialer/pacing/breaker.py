@@ -59,18 +59,12 @@ class Breaker:
         self._in_a_row = 0
         self._probes_ok = 0
 
-    def allowance(self, now: float, waiting_allowed: int | None = None) -> int | None:
-        """How many calls may take the trunk now; None: the breaker does not bound them.
-
-        `waiting_allowed`: how many may wait at once for the first word of what came of them, which bounds the calls
-        that a trunk swallows before anything is known. While open none may go, while half open one at a time.
-        """
+    def allowance(self, now: float) -> int | None:
+        """How many calls may take the trunk now: open none, half open one at a time; None: it does not bound them."""
         self._pass(now)
         if self.state is BreakerState.OPEN:
             return 0
-        if self.state is BreakerState.HALF_OPEN:
-            waiting_allowed = min(1, 1 if waiting_allowed is None else waiting_allowed)
-        return None if waiting_allowed is None else max(0, waiting_allowed - len(self._waiting))
+        return max(0, 1 - len(self._waiting)) if self.state is BreakerState.HALF_OPEN else None
 
     def sent(self, order: UUID, now: float) -> None:
         """The call goes to this trunk. Sent while open, against `allowance`, it counts for nothing."""

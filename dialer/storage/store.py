@@ -188,7 +188,11 @@ class PostgresStore:
     async def set_limits(self, site: int | None, node: int, trunks: Mapping[str, int | None]) -> None:
         """Makes these the limits that every engine keeps: of the site, of this node, of its trunks."""
         async with _plain_errors(), self._engine.begin() as connection:
-            await limits.keep(connection, site, (self._node, node), trunks)
+            changed = await limits.keep(connection, site, (self._node, node), trunks)
+        if changed:
+            # Hosts with different settings overwrite each other's: a site's limit is gone when one does not name it.
+            log.warning("calls at once, by our settings from now on, of every engine: %s", "; ".join(changed),
+                        extra={"event": "limits.changed"})  # fmt: skip
 
     async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
         """Stores how far campaigns are, and how the node is."""

@@ -337,3 +337,13 @@ async def test_a_paused_campaign_claims_nothing_and_says_so(database, stores):
     await stores[1].pause(campaign_id, "t", "silent calls")
     result: ClaimResult = await stores[0].claim(wanted(database, stores[0], campaign_id))
     assert (result.claims, result.bound) == ([], Binding.PAUSED)
+
+
+async def test_an_engine_that_lifts_anothers_limits_says_so(database, stores, caplog):
+    await limit(stores, site=13, node=9)
+    caplog.clear()
+    await stores[0].set_limits(13, 9, {"a": None, "b": None})
+    assert not caplog.records
+    await stores[0].set_limits(None, 5, {"a": None, "b": 4})
+    (said,) = caplog.records
+    assert "site: 13 -> no limit; node node-1: 9 -> 5; trunk b: no limit -> 4" in said.getMessage()
