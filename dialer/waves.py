@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from dialer.calls.disposition import UNCOUNTED, Disposition
-from dialer.campaign.model import Retry, RetryPolicy
+from dialer.campaign.retry import Retry, RetryPolicy
 from dialer.contacts.contact import Contact, Tried
 
 D = Disposition

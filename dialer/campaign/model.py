@@ -11,134 +11,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
+from dialer.campaign.calling import Calling
 from dialer.campaign.capacity import Capacity
-from dialer.campaign.values import Duration, Part, Wrong, refuse, window_wrongs
+from dialer.campaign.number_base import Contacts
+from dialer.campaign.retry import RetryPolicy
+from dialer.campaign.values import Duration, Part, Wrong, refuse
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 STEP_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z]{2,8})?$"
 KEYPAD = "0123456789*#"
 KEYS = r"^[0-9*#]{1,20}$"
-REGION = r"^[A-Z]{2}$"
 DIGITS = r"^[0-9]{1,2}(-[0-9]{1,2})?$"
 RANGE = r"^[0-9]{1,9}-[0-9]{1,9}$"
-
-
-# -- contacts -----------------------------------------------------------------------------------------------------
-
-
-Column = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Contacts(Part):
-    """Where the people come from, and what their columns mean."""
-
-    source: str = Field(alias="from", min_length=1, description="One CSV file, beside the campaign file or absolute.")
-    person: Column | None = Field(default=None, description="Column that says who is the same person; else the number.")
-    numbers: Annotated[list[Column], Field(min_length=1)] = Field(
-        description="Columns with numbers, in the order to try."
-    )
-    region: str | None = Field(
-        default=None, pattern=REGION, description="Country of numbers written without a country code, as PL."
-    )
-    language: Column | None = Field(default=None, description="Column with the person's language.")
-    time_zone: Column | None = Field(default=None, description="Column with the IANA time zone; else from the number.")
-    fields: list[Column] = Field(default=[], description="Columns that prompts and reports may use.")
-
-    @model_validator(mode="after")
-    def _names_columns_once(self) -> Contacts:
-        wrongs = [
-            Wrong(key=(key,), code="named-twice", message=f"{name!r} stands here twice", fix="name each column once")
-            for key, names in (("numbers", self.numbers), ("fields", self.fields))
-            for name in dict.fromkeys(names)
-            if names.count(name) > 1
-        ]
-        if wrongs:
-            raise refuse(wrongs)
-        return self
-
-
-# -- calling ------------------------------------------------------------------------------------------------------
-
-
-def _kind_of_window(value: Any) -> str:
-    return "<word>" if isinstance(value, str) else "<days>"
-
-
-Window = Annotated[
-    Annotated[Literal["any"], Tag("<word>")] | Annotated[dict[str, str], Tag("<days>")], Discriminator(_kind_of_window)
-]
-
-
-class Calling(Part):
-    """When people may be called."""
-
-    window: Window = Field(
-        description="Days to time spans in the callee's own time zone; `any` only in a lab.",
-        examples=[{"mon-fri": "09:00-13:00, 14:00-20:00", "sat": "10:00-14:00"}],
-    )
-
-    @model_validator(mode="after")
-    def _window_is_readable(self) -> Calling:
-        wrongs = [] if self.window == "any" else window_wrongs(self.window)
-        if wrongs:
-            raise refuse(wrongs)
-        return self
-
-
-# -- retry --------------------------------------------------------------------------------------------------------
-
-
-class Retry(Part):
-    """What happens after one disposition: how long to wait, how often at most."""
-
-    after: Annotated[int, Duration(shortest_s=1, longest_s=30 * 86400)] = Field(
-        description="How long after the end of the last call, from 1s to 30d."
-    )
-    times: int = Field(default=1, ge=1, le=50, description="How often, for this disposition.")
-
-
-def _kind_of_rule(value: Any) -> str:
-    return "<word>" if isinstance(value, str) else "<retry>"
-
-
-Rule = Annotated[
-    Annotated[Retry, Tag("<retry>")] | Annotated[Literal["stop"], Tag("<word>")], Discriminator(_kind_of_rule)
-]
-RuleOrHold = Annotated[
-    Annotated[Retry, Tag("<retry>")] | Annotated[Literal["stop", "hold"], Tag("<word>")], Discriminator(_kind_of_rule)
-]
-
-
-RETRYABLE = (
-    "busy", "no_answer", "unreachable", "rejected", "invalid_number", "out_of_order", "congestion", "trunk_refused",
-    "media_error", "rtp_lost", "hung_up", "partial", "no_input", "refused", "dialogue_error", "unknown",
-    "not_placed", "cancelled",
-)  # fmt: skip
-
-
-class RetryPolicy(Part):
-    """Per disposition: `stop`, or wait and try again. What is not named has the default of docs/dispositions.md."""
-
-    attempts: int = Field(default=5, ge=1, le=50, description="Calls to a person, in all.")
-    busy: Rule | None = None
-    no_answer: Rule | None = None
-    unreachable: Rule | None = None
-    rejected: Rule | None = None
-    invalid_number: Rule | None = None
-    out_of_order: Rule | None = None
-    congestion: Rule | None = None
-    trunk_refused: Rule | None = None
-    media_error: Rule | None = None
-    rtp_lost: Rule | None = None
-    hung_up: Rule | None = None
-    partial: Rule | None = None
-    no_input: Rule | None = None
-    refused: Rule | None = None
-    dialogue_error: Rule | None = None
-    unknown: RuleOrHold | None = None
-    not_placed: Rule | None = None
-    cancelled: Rule | None = None
 
 
 # -- flow ---------------------------------------------------------------------------------------------------------

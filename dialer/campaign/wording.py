@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dialer.campaign import capacity, model, values
+from dialer.campaign import capacity, model, number_base, retry, values
 from dialer.campaign.yaml_file import Key
 
 NOT_BUILT_YET = {
@@ -55,7 +55,7 @@ _FORMS = {
     model.KEYS: ("is not on a keypad", "use the keys 0 to 9, * and #"),
     capacity.PREFIX: ("is no beginning of E.164 numbers", 'write + and the first digits, in quotes: "+48" or "+4822"'),
     capacity.E164: ("is not a number in E.164 form", 'write + and the country code, in quotes: "+48221234567"'),
-    model.REGION: ("is not a country", "write two capital letters, such as PL"),
+    number_base.REGION: ("is not a country", "write two capital letters, such as PL"),
     model.DIGITS: ("does not say how many digits", "write for example `digits: 4` or `digits: 1-2`"),
     model.RANGE: ("is not a range of numbers", "write for example `range: 0-20`"),
 }
@@ -173,7 +173,7 @@ def _cut(text: str) -> str:
 
 
 def _choose(name: str, given: str, expected: str) -> str:
-    if name in model.RetryPolicy.model_fields:
+    if name in retry.RetryPolicy.model_fields:
         return f"write {expected} or what to do, such as `{name}: {{after: 5m, times: 3}}`"
     if name == "window":
         return 'write days and times, such as `mon-fri: "09:00-20:00"`; in a lab `window: any`'

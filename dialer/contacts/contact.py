@@ -8,7 +8,7 @@ from datetime import datetime
 
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
-from dialer.campaign.model import RetryPolicy
+from dialer.campaign.retry import RetryPolicy
 from dialer.pacing.decide import Binding
 from dialer.pacing.routes import Route
 

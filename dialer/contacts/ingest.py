@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain
 
 from dialer.campaign.calendar import is_zone
-from dialer.campaign.model import Contacts
+from dialer.campaign.number_base import Contacts
 from dialer.errors import InvalidInput, Problem
 from dialer.phone import Number, NumberReject, mask, parse
 

@@ -32,6 +32,7 @@ from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.calls.results import FlowResult, TryOutcome
 from dialer.campaign.running import Wanted
+from dialer.contacts.suppress import DncScope, DncSource, WaitsFor
 
 
 class Xid8(UserDefinedType[int]):
@@ -80,6 +81,8 @@ revision = Table(
     Column("document", JSON, nullable=False),
     Column("base_dir", Text, nullable=False),
     Column("accepted_at", _AT, nullable=False),
+    Column("accepted_by", Text, nullable=True),
+    Column("note", Text, nullable=True),
     UniqueConstraint("campaign_id", "number"),
 )  # fmt: skip
 
@@ -110,6 +113,9 @@ contact_import = Table(
     Column("path", Text, nullable=False),
     Column("accepted", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
+    Column("changed", Integer, nullable=False, server_default=text("0")),
+    Column("unchanged", Integer, nullable=False, server_default=text("0")),
+    Column("withdrawn", Integer, nullable=False, server_default=text("0")),
     Column("imported_at", _AT, nullable=False),
     UniqueConstraint("campaign_id", "sha256"),
 )  # fmt: skip
@@ -131,16 +137,24 @@ contact = Table(
     Column("closed_as", Text, nullable=True),
     Column("on_hold", Boolean, nullable=False, server_default=text("false")),
     Column("avoid_trunks", ARRAY(Text), nullable=True),
+    Column("priority", SmallInteger, nullable=False, server_default=text("5")),
+    Column("import_id", BigInteger, ForeignKey("contact_import.id"), nullable=True),
+    Column("line", Integer, nullable=True),
+    Column("waits_for", Text, nullable=True),
     UniqueConstraint("campaign_id", "person_id"),
     CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
     CheckConstraint("closed_as is null or next_attempt_at is null", name="closed"),
     # The claim walks this index in the order of the due times, for each set of zones whose window is open.
     Index(
-        "contact_due_idx", "campaign_id", "zones", "next_attempt_at", "id",
+        "contact_due_idx", "campaign_id", "zones", "priority", "next_attempt_at", "id",
         postgresql_where=text("next_attempt_at is not null"),
     ),
+    CheckConstraint(_one_of("waits_for", WaitsFor), name="waits_for"),
 )  # fmt: skip
-"""A person in a campaign; `dials` counts its claims, `attempts` those that count.
+"""A person in a campaign; `dials` counts its claims, `attempts` those that count; `line` of the import names its row.
+
+`zones` is the key of its calendar: IANA names joined by commas, and behind an @ the subdivision whose holidays count.
+`waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave.
 
 Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
 
@@ -184,6 +198,9 @@ attempt = Table(
     Index("attempt_slot_idx", "slot_until"),
     Index("attempt_campaign_idx", "campaign_id", "submitting_at"),
     Index("attempt_contact_idx", "contact_id"),
+    # Promise 6: caps and the least gap count the calls of a number and of a person, over all campaigns.
+    Index("attempt_number_idx", "number", "submitting_at"),
+    Index("attempt_person_idx", "person_id", "submitting_at"),
 )  # fmt: skip
 
 engine_lease = Table(
@@ -288,8 +305,50 @@ flow_result = Table(
     Column("detail", Text, nullable=True),
     Column("at", _AT, nullable=False),
     Column("audio_at", _AT, nullable=True),
+    Column("callback_at", _AT, nullable=True),
+    Column("opted_out", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(_one_of("result", FlowResult), name="result"),
 )  # fmt: skip
+
+dnc = Table(
+    "dnc", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("number", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("tenant_id", Text, nullable=True),
+    Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=True),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=True),
+    Column("attempt_id", Uuid, nullable=True),
+    Column("added_at", _AT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("added_by", Text, nullable=False),
+    Column("until", _AT, nullable=True),
+    CheckConstraint(_one_of("scope", DncScope), name="scope"),
+    CheckConstraint(_one_of("source", DncSource), name="source"),
+    CheckConstraint("(scope = 'site') = (tenant_id is null)", name="tenant"),
+    CheckConstraint("(scope = 'campaign') = (campaign_id is not null)", name="campaign"),
+    Index(
+        "dnc_number_idx", "number", "scope", "tenant_id", "campaign_id", unique=True, postgresql_nulls_not_distinct=True
+    ),
+)  # fmt: skip
+"""Numbers that are not called: by anybody here (site), for a tenant, in a campaign; `until` None: for good.
+
+The claim asks here (promise 6). An opt-out in a call stands with its attempt, which may be missing after a restore."""
+
+audit = Table(
+    "audit", metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", _AT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("tenant_id", Text, nullable=True),
+    Column("campaign_id", BigInteger, nullable=True),
+    Column("why", Text, nullable=True),
+    Column("sha256", Text, nullable=True),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+    Index("audit_campaign_idx", "campaign_id", "at"),
+)  # fmt: skip
+"""Who changed what, when and why; a trigger refuses every change and deletion."""
 
 cel_event = Table(
     "cel_event", metadata,

@@ -18,7 +18,7 @@ from dialer.calls.order import Order
 from dialer.calls.results import DialogueEnd
 from dialer.calls.witness import CelPosition, CelRecord
 from dialer.campaign.capacity import Capacity as CampaignCapacity
-from dialer.campaign.model import RetryPolicy
+from dialer.campaign.retry import RetryPolicy
 from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
 from dialer.engine.capacity import NodePlan

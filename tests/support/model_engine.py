@@ -12,7 +12,7 @@ from typing import Any
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import FLOW, Disposition
 from dialer.campaign.capacity import TrunkUse
-from dialer.campaign.model import RetryPolicy
+from dialer.campaign.retry import RetryPolicy
 from dialer.contacts.contact import Terms
 from dialer.engine.campaign_loop import CampaignLoop
 from dialer.engine.capacity import Capacity

@@ -17,7 +17,7 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import UNCOUNTED, Disposition
 from dialer.calls.log import event_row
 from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
-from dialer.campaign.model import RetryPolicy
+from dialer.campaign.retry import RetryPolicy
 from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, ContactChange, Tried
 from dialer.storage import attempts, claims, dialogues, leases, restore

@@ -11,7 +11,7 @@ import pytest
 from dialer import waves
 from dialer.calls.attempt import State
 from dialer.calls.disposition import BLAME, Disposition
-from dialer.campaign.model import Retry
+from dialer.campaign.retry import Retry
 from dialer.contacts.contact import Tried
 from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings
 from tests.support.cli_reference import commands, reference

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialer.campaign.model import Contacts
+from dialer.campaign.number_base import Contacts
 from dialer.contacts.ingest import MAX_RECORD_CHARS, Accepted, Rejected, read_contacts
 from dialer.errors import InvalidInput
 

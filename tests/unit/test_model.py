@@ -9,9 +9,12 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from dialer.campaign.calling import Calling
 from dialer.campaign.capacity import ByRegion, Capacity, Pool, TrunkUse
 from dialer.campaign.load import load_campaign
-from dialer.campaign.model import Calling, Campaign, Contacts, RetryPolicy, Step, contradictions
+from dialer.campaign.model import Campaign, Step, contradictions
+from dialer.campaign.number_base import Contacts
+from dialer.campaign.retry import RetryPolicy
 from dialer.campaign.schema import schema, schema_text
 from dialer.campaign.values import duration_text, parse_days, parse_duration, parse_slots
 from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings

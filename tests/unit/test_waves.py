@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dialer import waves
 from dialer.calls.disposition import UNCOUNTED, Disposition
-from dialer.campaign.model import RETRYABLE, RetryPolicy
+from dialer.campaign.retry import RETRYABLE, RetryPolicy
 from dialer.contacts.contact import Contact, Tried
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
