@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from math import ceil
+from typing import Any
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SEND_WITHIN_S = 2.0
 """A claim that is not sent by then is given back: its window and lists were checked when it was made (promise 6)."""
+SPREAD_S, SLICE_S = 0.2, 0.05
+"""What was claimed together leaves over this time, in slices: a burst makes Asterisk late for every call."""
 REFUSALS = 5
 REFUSED_PAUSE_S = 30.0
 """After so many refusals in a row the node is asked again only now and then, with one call: each refusal costs a person
@@ -234,9 +238,20 @@ class CampaignLoop:
                 self._running_since, self._goes_on = now, True
             self._launched_at.append(now)
             self.launched += 1
-            task = asyncio.create_task(self._place(claim, claimed_at))
-            self._ordering.add(task)
-            task.add_done_callback(self._ordering.discard)
+        self._begin(self._send(ours, claimed_at))
+
+    async def _send(self, claims: list[Claim], claimed_at: float) -> None:
+        in_slice = ceil(len(claims) * SLICE_S / SPREAD_S)
+        for first in range(0, len(claims), max(1, in_slice)):
+            if first:
+                await self._clock.sleep(SLICE_S)
+            for claim in claims[first : first + in_slice]:
+                self._begin(self._place(claim, claimed_at))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._ordering.add(task)
+        task.add_done_callback(self._ordering.discard)
 
     async def _noted(self, claims: list[Claim]) -> bool:
         """Whether this host will still know of the calls when the database is restored from an old backup."""
@@ -263,6 +278,7 @@ class CampaignLoop:
             self._tracker.apply(attempt.id, Returned(at=self._clock.now()))
             return
         trunk = self._trunks[attempt.trunk]
+        self._capacity.send(attempt.id)
         outcome = await self._telephony.originate(
             Order(
                 attempt_id=attempt.id,

@@ -25,11 +25,11 @@ from dialer.pacing.limits import window_s
 
 log = logging.getLogger(__name__)
 
-BUSY_TURN_S = 0.1
-"""Each claim is a transaction, so slots that come free within the tenth of a second are claimed together."""
+BUSY_TURN_S = 0.25
+"""Each claim is a transaction, so slots that come free within that time are claimed together."""
 PLAN_EVERY_S = 1
-LOOK_SHARE, LOOK_WITHIN_S = 20, 30.0
-"""Counting contacts may take a twentieth of the time; what took long because the database stood still is no reason to
+LOOK_SHARE, LOOK_WITHIN_S = 100, 30.0
+"""Counting contacts may take a hundredth of the time; what took long because the database stood still is no reason to
 look away for minutes."""
 HANG_UP_AGAIN_S = 2.0
 SHARE_HOLDS_S = 3.0

@@ -145,7 +145,7 @@ class Capacity:
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def take(self, attempt: Attempt) -> None:
-        """This call is being sent."""
+        """This call is about to be sent: from now on it counts."""
         now = self._monotonic()
         self._gate.take(attempt.id, now)
         self._bucket.take(now)
@@ -158,6 +158,11 @@ class Capacity:
             trunk.breaker.sent(attempt.id, now)
             if trunk.gate is not None:
                 trunk.gate.take(attempt.id, now)
+
+    def send(self, attempt_id: UUID) -> None:
+        """Its order leaves now: what comes of it is measured from here."""
+        if attempt_id in self._sent_at:
+            self._sent_at[attempt_id] = self._monotonic()
 
     def assume(self, sent: Mapping[str, int]) -> None:
         """Counts what an engine before this one sent lately, by trunk, as if it left when the last of it can leave."""

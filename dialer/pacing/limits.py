@@ -6,9 +6,9 @@ from collections import deque
 from uuid import UUID
 
 WINDOW_S = 10.0
-BURST_S = 0.25
-"""How much of a second's calls may go out at once after a pause, and one more: at a few calls a second, what is left of
-a call between two looks would be lost."""
+BURST_S = 0.5
+"""How much of a second's calls may be taken at once after a pause, and one more: at a few calls a second, what is left
+of a call between two looks would be lost."""
 MARGIN_S = 0.05
 """How long after its channel was reported an INVITE may still leave."""
 
@@ -24,7 +24,7 @@ def _most(per_second: float) -> int:
 
 
 class TokenBucket:
-    """An even pace: so many a second, and after a pause little more than a quarter of a second's at once."""
+    """An even pace: so many a second, and after a pause little more than half a second's at once."""
 
     def __init__(self, per_second: float) -> None:
         """`per_second`: calls a second; 0: none."""
@@ -39,7 +39,7 @@ class TokenBucket:
         return max(0, int(self._tokens + 1e-9)) if self.per_second > 0 else 0
 
     def take(self, now: float) -> None:
-        """One call is being sent."""
+        """One call is about to be sent."""
         self._refill(now)
         self._tokens -= 1.0
 
@@ -51,12 +51,12 @@ class TokenBucket:
 
 
 class RateLimit:
-    """A token bucket at sending, under a bound that no delay inside Asterisk can break. It keeps its own books.
+    """A token bucket before sending, under a bound that no delay inside Asterisk can break. It keeps its own books.
 
-    The promise: of any 10 s at the carrier, take the INVITE whose order was sent last; the 10 s hold at most 10 x the
-    rate that held when it was sent (one call, for rates below one in 10 s). An order counts from when it is sent until
-    10 s after its channel was reported: when that last one was sent, each other either still waited or had left within
-    the 10 s before, and was counted.
+    The promise: of any 10 s at the carrier, look at the INVITE whose order was taken last; the 10 s hold at most 10 x
+    the rate that held when it was taken (one call, for rates below one in 10 s). An order counts from when it is taken
+    until 10 s after its channel was reported: when that last one was taken, each other either still waited or had left
+    within the 10 s before, and was counted.
 
     `now` is monotonic seconds and never goes back. Every order that was taken must be reported `made` or `gone` in the
     end; one of which nothing is heard counts for ever, so that lost news can make the pace lower, never higher.
@@ -78,13 +78,13 @@ class RateLimit:
         self._bucket.per_second = per_second
 
     def allowance(self, now: float) -> int:
-        """How many calls may be sent at this instant."""
+        """How many calls may be taken at this instant."""
         self._forget(now)
         even = self._bucket.allowance(now)
         return max(0, min(even, _most(self.per_second) - self._counted(now))) if even else 0
 
     def take(self, order: UUID, now: float) -> None:
-        """This call is being sent."""
+        """This call is about to be sent, and is sent within seconds or `gone`."""
         self._bucket.take(now)
         self._waiting.add(order)
 

@@ -65,8 +65,8 @@ def report(database, store):
     async def say(campaign_id: int, binding: Binding, faults: int = 0) -> None:
         capacity = Capacity(plan, lambda: 100.0)
         for order_id in (uuid4() for _ in range(faults)):
-            capacity._lines["carrier-a"].breaker.sent(order_id, 100.0)
-            capacity._lines["carrier-a"].breaker.fault(order_id, 100.0, "503")
+            capacity._trunks["carrier-a"].breaker.sent(order_id, 100.0)
+            capacity._trunks["carrier-a"].breaker.fault(order_id, 100.0, "503")
         told = as_data(progress(binding))
         await store.set_limits(5000, 2500, {"carrier-a": 600})
         await store.report({campaign_id: told}, capacity.report(CALM) | {"blocked": None})

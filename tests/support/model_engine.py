@@ -258,7 +258,7 @@ class Model:
         now = self.world.passed_s
         self.world.go_on(1200)
         for name in ("a", "b"):
-            allowed = self.capacity._lines[name].breaker.allowance(self.world.monotonic())
+            allowed = self.capacity._trunks[name].breaker.allowance(self.world.monotonic())
             assert allowed is None or allowed > 0, f"the breaker of {name} stays open without a person"
         self.world.passed_s = now
 

@@ -56,7 +56,7 @@ class Node:
         return self.become(before, state=State.ENDED, disposition=Disposition(disposition), **change)
 
     def breaker(self, trunk: str = "a") -> BreakerState:
-        return self.capacity._lines[trunk].breaker.state
+        return self.capacity._trunks[trunk].breaker.state
 
     def signs(self):
         return self.capacity.look(queue=None, lag_s=None, audio_s=None)

@@ -124,13 +124,13 @@ def sent_in(gate: RateLimit, since: float, seconds: float, made_at_once: bool = 
 
 @pytest.mark.parametrize("rate", [0.3, 1, 20, 95.5])
 def test_the_pace_is_the_rate(rate):
-    assert 0.97 * rate * 60 - 1 <= sent_in(RateLimit(rate), 0.0, 60) <= rate * 60 + max(1, 0.25 * rate)
+    assert 0.97 * rate * 60 - 1 <= sent_in(RateLimit(rate), 0.0, 60) <= rate * 60 + 1 + 0.5 * rate
 
 
 def test_a_pause_is_not_made_up_for():
     gate = RateLimit(20)
-    assert gate.allowance(0.0) == 6
-    assert gate.allowance(500.0) == 6
+    assert gate.allowance(0.0) == 11
+    assert gate.allowance(500.0) == 11
 
 
 def test_a_lower_rate_holds_at_once_and_a_higher_one_counts_what_was_sent():
@@ -139,7 +139,7 @@ def test_a_lower_rate_holds_at_once_and_a_higher_one_counts_what_was_sent():
     gate.per_second = 2
     assert sent_in(gate, 10.0, 8.5) == 0
     gate.per_second = 40
-    assert sent_in(gate, 19.0, 1) <= 50
+    assert sent_in(gate, 19.0, 1) <= 60
 
 
 def test_a_rate_below_one_call_in_ten_seconds_looks_back_further():
