@@ -59,7 +59,6 @@ class CampaignLoop:
         on_doubt: Callable[[], None],
     ) -> None:
         """`blocked` says why nothing may start now; `on_doubt` is told when a claim may or may not have been made."""
-        self.campaign = campaign
         self.binding = Binding.NOTHING_DUE
         self.launched = 0
         self.refusal = ""
@@ -72,12 +71,7 @@ class CampaignLoop:
         self._tracker, self._capacity = tracker, capacity
         self._blocked, self._on_doubt = blocked, on_doubt
         self._trunks = {trunk.name: trunk for trunk in capacity.plan.trunks}
-        self._routes = tuple(
-            Route(trunk=use.name, prefixes=self._trunks[use.name].prefixes, priority=use.priority, weight=use.weight)
-            for use in campaign.capacity.trunks
-            if use.name in self._trunks
-        )
-        self._identities = Identities(campaign.capacity.caller_id, campaign.capacity.trunks)
+        self.take_on(campaign)
         self._running_since, self._goes_on = self._clock.monotonic(), False
         self._gate = RateLimit(0.0)
         self._share = self._share_until = 0.0
@@ -85,6 +79,16 @@ class CampaignLoop:
         self._launched_at: deque[float] = deque(maxlen=10_000)
         self._refusals = 0
         self._ask_again_at = self._note_again_at = self._claim_again_at = 0.0
+
+    def take_on(self, campaign: RunningCampaign) -> None:
+        """From the next claim on it calls by this revision."""
+        self.campaign = campaign
+        self._routes = tuple(
+            Route(trunk=use.name, prefixes=self._trunks[use.name].prefixes, priority=use.priority, weight=use.weight)
+            for use in campaign.capacity.trunks
+            if use.name in self._trunks
+        )
+        self._identities = Identities(campaign.capacity.caller_id, campaign.capacity.trunks)
 
     # -- what it may use -----------------------------------------------------------------------------------------------
 
@@ -183,9 +187,11 @@ class CampaignLoop:
         if decision.launch == 0:
             return 0
         most = 1 if self._refusals >= REFUSALS else decision.launch
+        # Another revision may be taken on while the claim is made: what it brings belongs to this one.
+        campaign = self.campaign
         order = ClaimOrder(
-            campaign_id=self.campaign.id,
-            revision_id=self.campaign.revision_id,
+            campaign_id=campaign.id,
+            revision_id=campaign.revision_id,
             boot=self._telephony.boot,
             ceiling=self._ceiling(now),
             most=most,
@@ -211,7 +217,7 @@ class CampaignLoop:
                 self.binding = next((why for calls, why in trunks.values() if calls == 0), result.bound)
             self.is_hungry = result.bound is not None
             self._claim_again_at = now + FULL_AGAIN_S if result.bound and not result.claims else 0.0
-        await self._launch(result.claims, claimed_at=now)
+        await self._launch(result.claims, campaign, claimed_at=now)
         return len(result.claims)
 
     def _forbidden(self, now: float) -> Binding | None:
@@ -221,9 +227,9 @@ class CampaignLoop:
             return Binding.DISK_FULL
         return Binding.NODE_REFUSES if self._refusals >= REFUSALS and now < self._ask_again_at else None
 
-    async def _launch(self, claims: list[Claim], claimed_at: float) -> None:
+    async def _launch(self, claims: list[Claim], campaign: RunningCampaign, claimed_at: float) -> None:
         # What recovery found first, it settles.
-        ours = [claim for claim in claims if self._tracker.adopt(claim, self.campaign.terms)]
+        ours = [claim for claim in claims if self._tracker.adopt(claim, campaign.terms)]
         reach("claimed")
         if not await self._noted(ours):
             for claim in ours:
@@ -238,15 +244,15 @@ class CampaignLoop:
                 self._running_since, self._goes_on = now, True
             self._launched_at.append(now)
             self.launched += 1
-        self._begin(self._send(ours, claimed_at))
+        self._begin(self._send(ours, campaign, claimed_at))
 
-    async def _send(self, claims: list[Claim], claimed_at: float) -> None:
+    async def _send(self, claims: list[Claim], campaign: RunningCampaign, claimed_at: float) -> None:
         in_slice = ceil(len(claims) * SLICE_S / SPREAD_S)
         for first in range(0, len(claims), max(1, in_slice)):
             if first:
                 await self._clock.sleep(SLICE_S)
             for claim in claims[first : first + in_slice]:
-                self._begin(self._place(claim, claimed_at))
+                self._begin(self._place(claim, campaign, claimed_at))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -266,7 +272,7 @@ class CampaignLoop:
             return False
         return True
 
-    async def _place(self, claim: Claim, claimed_at: float) -> None:
+    async def _place(self, claim: Claim, campaign: RunningCampaign, claimed_at: float) -> None:
         attempt = claim.attempt
         if self._blocked() is not None or self._clock.monotonic() - claimed_at > SEND_WITHIN_S:
             self._tracker.apply(attempt.id, Returned(at=self._clock.now()))
@@ -285,7 +291,7 @@ class CampaignLoop:
                 number=attempt.number,
                 trunk=attempt.trunk,
                 caller_id=attempt.caller_id,
-                ring_s=self.campaign.capacity.ring,
+                ring_s=campaign.capacity.ring,
                 dial=trunk.dial_string(attempt.number),
                 show=trunk.shown(attempt.caller_id),
             )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
 from dialer.calls.events import Cancelled
-from dialer.campaign.running import Wanted, WantedRun
+from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.contacts.contact import Totals
 from dialer.engine.campaign_loop import CampaignLoop
 from dialer.engine.capacity import Capacity
@@ -147,7 +147,9 @@ class CampaignRun:
             await self._clock.sleep(BUSY_TURN_S)
 
     def want(self, order: WantedRun) -> None:
-        """What the operator wants of it now, and within which limits."""
+        """What the operator wants of it now, by which revision and within which limits."""
+        if order.campaign.revision_id != self.campaign.revision_id:
+            self._take_on(order.campaign)
         limits = ("max_concurrent", "calls_per_second", "priority", "share")
         changed = {name: getattr(order.campaign, name) for name in limits}
         if any(getattr(self.campaign, name) != value for name, value in changed.items()):
@@ -156,6 +158,15 @@ class CampaignRun:
         if order.wanted is Wanted.PAUSED:
             self._paused_because = ""
         self.order(order.wanted)
+
+    def _take_on(self, campaign: RunningCampaign) -> None:
+        """Another revision: the next claim is made by it; calls under way end by the terms of their own."""
+        log.info("revision taken", extra={"event": "campaign.revised", "campaign": campaign.name,
+                                          "revision": campaign.revision_id})  # fmt: skip
+        self.campaign = campaign
+        self._loop.take_on(campaign)
+        # Its window, its trunks: somebody else may be due now, or nobody.
+        self._look_again_at = 0.0
 
     def order(self, wanted: Wanted) -> None:
         """What is wanted of it now."""

@@ -76,7 +76,6 @@ class Supervisor:
         self._looked_at = parts.clock.monotonic()
         self._runs: dict[int, CampaignRun] = {}
         self._drained_here: set[int] = set()
-        self._superseded: set[int] = set()
         self._last: dict[int, Progress] = {}
         self._doubt, self._compared, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._turning = asyncio.Lock()
@@ -242,14 +241,13 @@ class Supervisor:
                 self._runs[campaign_id].order(Wanted.DRAINING)
             for campaign_id, order in orders.items():
                 run = self._runs.get(campaign_id)
-                if run is not None and run.campaign.revision_id != order.campaign.revision_id:
-                    # While we were away it was ended and ordered anew with another file: that one begins after this.
-                    self._superseded.add(campaign_id)
-                    run.order(Wanted.DRAINING)
-                elif run is not None:
+                if run is not None and run.campaign.revision_id == order.campaign.revision_id:
                     run.want(order)
                 elif why := self._unfit(order.campaign):
+                    # Of a campaign under way it is a new revision that does not fit: it is drained at the next look.
                     await self._refuse(order, why)
+                elif run is not None:
+                    run.want(order)
                 else:
                     self._start(order)
             self._idle.set() if not self._runs else self._idle.clear()
@@ -303,9 +301,7 @@ class Supervisor:
             progress = run.progress()
             assert progress is not None
             await self._store.report({campaign.id: as_data(progress)}, self._node_report())
-            if campaign.id in self._superseded:
-                self._superseded.discard(campaign.id)
-            elif not self._draining:
+            if not self._draining:
                 # An engine that is drained leaves the order standing for the next one.
                 verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", "nobody is left")
                 if not await self._store.finish(campaign.id, campaign.tenant_id, verb, why):

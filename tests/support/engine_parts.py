@@ -89,6 +89,7 @@ class FakeStore:
     lost: str = ""
     kept_back: set[UUID] = field(default_factory=set)
     wanted: Wanted = Wanted.RUNNING
+    campaign: RunningCampaign = CAMPAIGN
     reported: dict[int, dict[str, Any]] = field(default_factory=dict)
     before_save: Callable[[], Awaitable[None]] | None = None
     before_claim: Callable[[], Awaitable[None]] | None = None
@@ -150,7 +151,7 @@ class FakeStore:
         return {}
 
     async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
-        return [] if self.wanted is Wanted.IDLE else [WantedRun(campaign=CAMPAIGN, wanted=self.wanted)]
+        return [] if self.wanted is Wanted.IDLE else [WantedRun(campaign=self.campaign, wanted=self.wanted)]
 
     async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
         self.reported |= progress
