@@ -75,6 +75,8 @@ class Attempt:
     first_audio_at: datetime | None = None
     """When the first prompt was begun, as its worker says."""
     disposition: Disposition | None = None
+    counted: bool | None = None
+    """Whether it used up one of the person's attempts (waves.counts); None while it is open: it may yet."""
     seq: int = 0
     """How many events of this attempt the log holds."""
 

@@ -34,5 +34,7 @@ class WaitsFor(Enum):
     """So many calls of the number or of the person have been made already."""
     GAP = "gap"
     """The last call of the number or of the person, in any campaign, is too recent."""
+    DNC = "dnc"
+    """All its numbers are on a list, one of them only until then."""
     CALLBACK = "callback"
     """The person asked to be called then."""

@@ -174,6 +174,7 @@ class Tracker:
             if len(self._lately_ended) > REMEMBERED:
                 del self._lately_ended[next(iter(self._lately_ended))]
             change = self._close(opened)
+            after = replace(after, counted=change.attempts > opened.contact.attempts)
         else:
             self._set_patience(opened)
         if after.state is not before.state:

@@ -40,6 +40,7 @@ _ATTEMPT_TYPES = {
     "cause": "int",
     "tech_cause": "int",
     "disposition": "text",
+    "counted": "bool",
     "seq": "int",
 }
 _CONTACT_TYPES = {

@@ -141,6 +141,7 @@ contact = Table(
     Column("import_id", BigInteger, ForeignKey("contact_import.id"), nullable=True),
     Column("line", Integer, nullable=True),
     Column("waits_for", Text, nullable=True),
+    Column("seq", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("campaign_id", "person_id"),
     CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
     CheckConstraint("closed_as is null or next_attempt_at is null", name="closed"),
@@ -154,7 +155,7 @@ contact = Table(
 """A person in a campaign; `dials` counts its claims, `attempts` those that count; `line` of the import names its row.
 
 `zones` is the key of its calendar: IANA names joined by commas, and behind an @ the subdivision whose holidays count.
-`waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave.
+`waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave. `seq` counts its events.
 
 Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
 
@@ -186,6 +187,8 @@ attempt = Table(
     Column("seq", SmallInteger, nullable=False),
     Column("caller_id", Text, nullable=True),
     Column("first_audio_at", _AT, nullable=True),
+    # Caps count it unless this is false: null while it is open, and for what an older release or a restore left.
+    Column("counted", Boolean, nullable=True),
     CheckConstraint(_one_of("state", State), name="state"),
     CheckConstraint(_one_of("disposition", Disposition), name="disposition"),
     CheckConstraint("(state = 'ended') = (disposition is not null)", name="verdict"),

@@ -93,6 +93,10 @@ def _columns() -> None:
             sa.Column("import_id", sa.BigInteger(), nullable=True),
             sa.Column("line", sa.Integer(), nullable=True),
             sa.Column("waits_for", sa.Text(), nullable=True),
+            sa.Column("seq", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        ],
+        "attempt": [
+            sa.Column("counted", sa.Boolean(), nullable=True),
         ],
         "flow_result": [
             sa.Column("callback_at", _AT, nullable=True),
@@ -103,7 +107,7 @@ def _columns() -> None:
             op.add_column(table, column)
     op.create_foreign_key(op.f("contact_import_id_fkey"), "contact", "contact_import", ["import_id"], ["id"])
     op.create_check_constraint(
-        op.f("contact_waits_for_check"), "contact", "waits_for in ('cap', 'gap', 'callback')"
+        op.f("contact_waits_for_check"), "contact", "waits_for in ('cap', 'gap', 'dnc', 'callback')"
     )  # fmt: skip
 
 
