@@ -9,6 +9,7 @@ from datetime import datetime
 from dialer.calls.attempt import Attempt
 from dialer.calls.disposition import Disposition
 from dialer.campaign.retry import RetryPolicy
+from dialer.contacts.suppress import CapRules
 from dialer.pacing.decide import Binding
 from dialer.pacing.routes import Route
 
@@ -36,6 +37,8 @@ class Contact:
     history: tuple[Tried, ...] = ()
     person_key: str = ""
     """The number base's key of the person: what names them when ids mean nothing any more."""
+    zones: str = ""
+    """The key of its calendar: time zones, and the subdivision whose holidays count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,8 @@ class ClaimOrder:
     """How many each has taken so far, for those that share by weight."""
     identity: Callable[[str, str], str]
     """The caller identity for a trunk and a number."""
+    rules: CapRules
+    """The campaign's and the site's; do-not-call lists hold whatever these say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +110,8 @@ class ContactChange:
     """Through these the next attempt does not go: they failed, or knew no such number."""
     closed_as: str | None = None
     on_hold: bool = False
+    waits_for: str | None = None
+    """A value of WaitsFor: `callback`, when the person asked for that moment."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ LIMITS = {
 CONDITIONS = {
     Binding.NOTHING_DUE: "nobody is due",
     Binding.WINDOW_CLOSED: "the calling window is closed",
+    Binding.RULES: "those who are due are on do-not-call lists or at a cap",
     Binding.ORDERS_WAITING: "{node} is slow to place calls",
     Binding.NODE_REFUSES: "{node} refuses calls",
     Binding.NODE_AWAY: "{node} cannot be reached",

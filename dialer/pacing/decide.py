@@ -27,6 +27,8 @@ class Binding(Enum):
     OTHER_CAMPAIGNS = "other_campaigns"
     """What is free goes to campaigns of a higher priority or with a greater share."""
     WINDOW_CLOSED = "window_closed"
+    RULES = "rules"
+    """Those whose turn it is are on a list, or were called often enough."""
     ORDERS_WAITING = "orders_waiting"
     NODE_REFUSES = "node_refuses"
     NODE_AWAY = "node_away"

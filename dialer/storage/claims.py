@@ -1,8 +1,9 @@
-"""Takes due contacts for dialling: inside their window, below every limit, nobody twice; the attempt row comes first.
+"""Takes due contacts for dialling: in their window, within every rule and limit, nobody twice; the attempt row first.
 
 All of it is one transaction. It locks the rows of the limits in one order, so that engines side by side cannot pass
-them together, then the campaign's, and the node's lease; then it counts. What commits here may be dialled; nothing else
-may.
+them together, then the campaign's, and the node's lease; then it counts. Contacts are taken with their persons and
+numbers, and judged only then: of two claims, the second knows what the first has placed. What commits here may be
+dialled; nothing else may.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dialer.calls.log import event_row
 from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, Tried
 from dialer.pacing.decide import Binding
 from dialer.pacing.routes import Candidate, Route, assign
-from dialer.storage import leases, tables
+from dialer.storage import dnc, leases, rules, tables
 from dialer.storage.bulk import insert_rows
 
 # Sorted below the lock, so every claim takes them in this order (PostgreSQL locks rows as the sort returns them).
@@ -42,9 +43,9 @@ where c.id = :campaign for no key update of c for share of w
 # A list of a million is walked along its index, people whose window is closed left out whole. Left alone, the planner
 # counts on few rows where the table has no statistics yet, and then sorts everybody who is due for each claim. (What is
 # off costs so much in the planner's eyes that it would compile the plan as well.)
-_ALONG_INDEXES = text("""
+_ALONG_INDEXES = text(f"""
 select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
-  set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
+  set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), {dnc.READ_LOCK}
 """)
 
 _IN_USE = text("""
@@ -56,39 +57,53 @@ group by 1, 2, 3
 
 # now() stands still from the transaction's begin, before it waited for the lock; clock_timestamp() is the moment, and
 # in a select of its own it is asked once, so that an index can be searched for it.
-# SKIP LOCKED alone does not see calls of other campaigns: the open-attempt indexes do, and `on conflict` obeys them.
+# For each set of zones the priorities that somebody waits with, each found by one step into the index: whoever is due
+# with one of them then stands at its head.
+# What another transaction holds is left to it: a person or a number that another claim is judging, so that no two count
+# the same calls before either has placed its own, and none waits in a circle. Calls of other campaigns that stand
+# already show in the indexes of open attempts, and `on conflict` obeys them.
 # A trunk that failed somebody is avoided for a while only, from when they could be called on: no other may be there any
 # more.
 _DUE = text("""
-with open_now as materialized (
+with recursive open_now as materialized (
   select zones, max(opens_at) as opens_at from open_interval
   where revision_id = :revision and opens_at <= (select clock_timestamp()) and closes_at > (select clock_timestamp())
   group by zones
+), levels as (
+  select zones, opens_at, (
+    select c.priority from contact c
+    where c.campaign_id = :campaign and c.zones = open_now.zones and c.next_attempt_at is not null
+    order by c.priority limit 1
+  ) as priority from open_now
+  union all
+  select zones, opens_at, (
+    select c.priority from contact c
+    where c.campaign_id = :campaign and c.zones = levels.zones and c.priority > levels.priority
+      and c.next_attempt_at is not null
+    order by c.priority limit 1
+  ) from levels where priority is not null
 )
-select due.* from open_now cross join lateral (
-  select c.id, c.person_id, c.next_number, c.wave, c.next_attempt_at, avoid.trunks as avoid
-  from contact c cross join lateral (
+select due.*, pg_try_advisory_xact_lock(hashtextextended(due.next_number, 5)) as is_ours
+from levels cross join lateral (
+  select c.id, c.person_id, c.next_number, c.wave, c.priority, c.next_attempt_at, avoid.trunks as avoid
+  from contact c join person p on p.id = c.person_id cross join lateral (
     select case when clock_timestamp() - interval '5 minutes' < greatest(
-             c.next_attempt_at, open_now.opens_at, (select wanted_at from campaign_run where campaign_id = :campaign))
+             c.next_attempt_at, levels.opens_at, (select wanted_at from campaign_run where campaign_id = :campaign))
            then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
   ) avoid
-  where c.campaign_id = :campaign and c.zones = open_now.zones and c.next_attempt_at <= (select clock_timestamp())
+  where c.campaign_id = :campaign and c.zones = levels.zones and c.priority = levels.priority
+    and c.next_attempt_at <= (select clock_timestamp())
     and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
                 where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
     and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
     and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
   order by c.next_attempt_at, c.id
   limit :most
-  for update of c skip locked
+  for update of c skip locked for no key update of p skip locked
 ) due
-order by due.next_attempt_at, due.id
+order by due.priority, due.next_attempt_at, due.id
 limit :most
 """)
-
-
-# Claims that share no limit wait for each other's rows in the two indexes of open calls. First the persons in one
-# order, then their numbers in one order: none waits in a circle.
-_PERSONS = text("select from person where id = any(:persons) order by id for no key update")
 
 _PLACE = text("""
 with placed as (
@@ -102,7 +117,8 @@ with placed as (
   on conflict do nothing
   returning id, contact_id, number, wave, trunk, caller_id, submitting_at
 ), taken as (
-  update contact c set next_attempt_at = null, next_number = null, avoid_trunks = null, dials = c.dials + 1
+  update contact c set next_attempt_at = null, next_number = null, avoid_trunks = null, waits_for = null,
+    dials = c.dials + 1
   from placed where c.id = placed.contact_id
   returning c.id, c.person_id, c.numbers, c.attempts, c.dials
 )
@@ -116,6 +132,11 @@ _HISTORY = text("""
 select contact_id, number, disposition, trunk, wave, ringing_at is not null as rang from attempt
 where contact_id = any(:contacts) and state = 'ended' order by ended_at, id
 """)
+
+
+MORE_PASSES, MOST_SIFTED = 3, 250
+"""So often a claim looks further when rules keep people back, and at so many at once: each holds a lock, and all claims
+together have about 6,000 (max_locks_per_transaction times max_connections)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,37 +203,48 @@ def _room(
 async def _fill(
     connection: AsyncConnection, order: ClaimOrder, room: _Room, shared: dict[str, Any]
 ) -> ClaimResult:  # fmt: skip
-    """Takes who is due until the room is used up or nobody is left.
+    """Takes who is due and may be called until the room is used up or nobody is left.
 
     Each pass leaves out the trunks that those before it have filled: else a long list for a trunk with little room
-    would keep everybody behind it from the others.
+    would keep everybody behind it from the others. Whom a rule keeps back is moved out of the way, and others are
+    looked at in their place, more and more of them, up to a bound: a claim stays short.
     """
     chosen: dict[int, tuple[Row[Any], str]] = {}
     trunks, taken = dict(room.trunks), Counter(order.placed)
-    for _ in order.routes:
+    judged, moved, most = set[int](), set[int](), room.calls
+    for _ in range(len(order.routes) + MORE_PASSES):
         usable = [route for route in order.routes if trunks.get(route.trunk, 0) > 0]
-        due = await _due(connection, order, usable, room.calls)
-        new = [row for row in due if row.id not in chosen][: room.calls - len(chosen)]
+        due = await _due(connection, order, usable, most)
+        ours = [row for row in due if row.is_ours and row.id not in chosen]
+        moved = await rules.sift(
+            connection, order.rules, shared["tenant_id"], order.campaign_id,
+            [row for row in ours if row.id not in judged],
+        )  # fmt: skip
+        judged |= {row.id for row in ours} - moved
+        new = [row for row in ours if row.id not in moved][: room.calls - len(chosen)]
         candidates = [Candidate(contact_id=row.id, number=row.next_number, avoid=row.avoid) for row in new]
         found = assign(candidates, order.routes, trunks, taken)
         chosen |= {row.id: (row, found[row.id]) for row in new if row.id in found}
         used = Counter(found.values())
         taken += used
         trunks = {name: left - used[name] for name, left in trunks.items()}
-        if len(due) < room.calls or len(chosen) == room.calls:
+        if len(chosen) == room.calls or (not moved and (len(due) < most or not used)):
             break
+        if moved:
+            most = max(room.calls, min(4 * most, MOST_SIFTED))
     claims = await _place(connection, order, list(chosen.values()), shared)
     if len(claims) == room.calls:
         return ClaimResult(claims=claims, bound=room.bound if room.calls < order.most else None)
     full = [route for route in order.routes if trunks.get(route.trunk, 0) <= 0]
-    kept_out = await _due(connection, order, full, 1)
-    return ClaimResult(claims=claims, bound=Binding.TRUNK_CEILING if kept_out else None)
+    if await _due(connection, order, full, 1):
+        return ClaimResult(claims=claims, bound=Binding.TRUNK_CEILING)
+    return ClaimResult(claims=claims, bound=Binding.RULES if moved else None)
 
 
 async def _due(
     connection: AsyncConnection, order: ClaimOrder, routes: Sequence[Route], most: int
 ) -> Sequence[Row[Any]]:  # fmt: skip
-    """Who is due and carried by one of these routes, the longest due first."""
+    """Who is due and carried by one of these routes: by priority, the longest due first; each is held until the end."""
     if not routes:
         return []
     parts = [(route.trunk, prefix) for route in routes for prefix in route.prefixes or ("",)]
@@ -240,7 +272,6 @@ async def _place(
         "trunk": [trunk for _, trunk in chosen],
         "caller_id": [order.identity(trunk, row.next_number) for row, trunk in chosen],
     }  # fmt: skip
-    await connection.execute(_PERSONS, {"persons": values["person_id"]})
     rows = (await connection.execute(_PLACE, values)).all()
     histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
     claims = [_claim(row, shared, histories.get(row.contact_id, ())) for row in rows]

@@ -155,7 +155,8 @@ contact = Table(
 """A person in a campaign; `dials` counts its claims, `attempts` those that count; `line` of the import names its row.
 
 `zones` is the key of its calendar: IANA names joined by commas, and behind an @ the subdivision whose holidays count.
-`waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave. `seq` counts its events.
+`waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave.
+`seq` counts its events.
 
 Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""
 
