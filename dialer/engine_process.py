@@ -17,13 +17,14 @@ from dialer.ami.console import Console
 from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
+from dialer.contacts.suppress import of_site
 from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Parts, WorkersLook
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
 from dialer.engine.witness import ReadCel
 from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced
 from dialer.secret_file import read_secret
-from dialer.settings import NodeSettings, Settings, TrunkSettings
+from dialer.settings import NodeSettings, Settings
 from dialer.storage.journal import Journal
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
@@ -60,23 +61,15 @@ class Machine:
     refresh_calendar: Callable[[int], Awaitable[None]]
 
 
-def may_call_through(trunk: TrunkSettings | None) -> bool:
-    """Whether this release calls through a trunk at all: only one that does not leave the machine.
-
-    Calling rules (do-not-call lists, holidays, caps) are not built yet; until they are, nobody outside a lab is called.
-    """
-    return trunk is not None and trunk.on_loopback
-
-
 def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
     """What an engine may use of a node."""
-    usable = [trunk for trunk in settings.trunks if may_call_through(trunk)]
     return NodePlan(
         node=node,
-        trunks=tuple(trunk for trunk in usable if trunk.node == node.name),
-        prefixes={trunk.name: trunk.prefixes for trunk in usable},
+        trunks=tuple(trunk for trunk in settings.trunks if trunk.node == node.name),
+        prefixes={trunk.name: trunk.prefixes for trunk in settings.trunks},
         may_show=settings.may_show,
         site_max_concurrent=settings.limits.max_concurrent,
+        site_caps=of_site(settings.caps),
         overload_control=os.environ.get(NO_OVERLOAD_CONTROL) != "1",
     )
 

@@ -5,7 +5,6 @@ Secrets never stand in the file: it names files that hold them (mode 0600).
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -132,14 +131,6 @@ class TrunkSettings(_Part):
         """A caller's E.164 number as this carrier wants it written."""
         return phone.written(self.caller_id_format, caller_id)
 
-    @property
-    def on_loopback(self) -> bool:
-        """Whether calls stay on this machine. A host name may resolve anywhere, so only an address counts."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
 
 class AgiSettings(_Part):
     """Where the FastAGI workers listen, and how many there are."""
@@ -155,6 +146,28 @@ class LimitSettings(_Part):
     max_concurrent: CallLimit | None = None
 
 
+Cap = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class CapLimits(_Part):
+    """The most calls in any so long a time; None: no limit of that kind."""
+
+    day: Cap | None = None
+    week: Cap | None = None
+    month: Cap | None = None
+    """Thirty days."""
+    ever: Cap | None = None
+
+
+class CapSettings(_Part):
+    """How often people may be called at most, over all campaigns; a campaign may say less, never more."""
+
+    number: CapLimits = CapLimits()
+    person: CapLimits = CapLimits()
+    gap_s: int = Field(default=0, ge=0, le=90 * 86400)
+    """The least time from the end of one call to the next, of a number as of a person."""
+
+
 class Settings(_Part):
     """Everything a machine must know to dial."""
 
@@ -167,6 +180,7 @@ class Settings(_Part):
     """At least 32 random characters; signs the attempt ids that cross AMI and FastAGI."""
     agi: AgiSettings = AgiSettings()
     limits: LimitSettings = LimitSettings()
+    caps: CapSettings = CapSettings()
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
     nodes: Annotated[tuple[NodeSettings, ...], _SOME]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum
 
+from dialer.settings import CapSettings
+
 
 class DncScope(Enum):
     """For whose calls an entry of the do-not-call list holds."""
@@ -83,6 +85,12 @@ class CapRules:
 
 
 NO_CAPS = CapRules(number=Caps(), person=Caps(), gap_s=0)
+
+
+def of_site(caps: CapSettings) -> CapRules:
+    """What the settings say for every campaign."""
+    number, person = (Caps(**limits.model_dump()) for limits in (caps.number, caps.person))
+    return CapRules(number=number, person=person, gap_s=caps.gap_s)
 
 
 def strictest(*rules: CapRules) -> CapRules:

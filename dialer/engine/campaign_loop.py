@@ -16,6 +16,7 @@ from dialer.calls.order import Order
 from dialer.campaign.caller_identity import Identities
 from dialer.campaign.running import RunningCampaign
 from dialer.contacts.contact import Claim, ClaimOrder
+from dialer.contacts.suppress import strictest
 from dialer.crash_points import reach
 from dialer.engine.capacity import FENCE_S, Capacity
 from dialer.engine.ports import Parts
@@ -199,6 +200,7 @@ class CampaignLoop:
             room={name: calls for name, (calls, _) in trunks.items()},
             placed=self._capacity.placed,
             identity=self._identities.choose,
+            rules=strictest(self.campaign.rules, self._capacity.plan.site_caps),
         )
         try:
             result = await self._store.claim(order)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import BLAME, Blame, Disposition
+from dialer.contacts.suppress import NO_CAPS, CapRules
 from dialer.pacing.breaker import Breaker, BreakerState
 from dialer.pacing.decide import MOST_WAITING, Binding
 from dialer.pacing.limits import RateLimit, TokenBucket
@@ -35,12 +36,14 @@ class NodePlan:
 
     node: NodeSettings
     trunks: tuple[TrunkSettings, ...]
-    """Those of the node that may be called through."""
+    """The node's own."""
     prefixes: Mapping[str, tuple[str, ...]]
-    """What each trunk carries, of every node's that may be called through."""
+    """What each trunk carries, of every node's."""
     may_show: Callable[[str, TrunkSettings], bool] = lambda caller_id, trunk: True
     """Whether a number may be shown on calls through a trunk."""
     site_max_concurrent: int | None = None
+    site_caps: CapRules = NO_CAPS
+    """How often people may be called, whatever a campaign says."""
     overload_control: bool = True
 
 

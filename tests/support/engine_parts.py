@@ -21,6 +21,7 @@ from dialer.campaign.capacity import Capacity as CampaignCapacity
 from dialer.campaign.retry import RetryPolicy
 from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.contacts.contact import Claim, ClaimOrder, ClaimResult, Contact, ContactChange, Leftover, Terms, Totals
+from dialer.contacts.suppress import NO_CAPS
 from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Parts
 from dialer.settings import AmiSettings, NodeSettings, TrunkSettings
@@ -33,7 +34,7 @@ CAMPAIGN = RunningCampaign(
     capacity=CampaignCapacity.model_validate(
         {"max_concurrent": 10, "calls_per_second": 100, "trunks": ["a"], "caller_id": "+48221234567"}
     ),
-    terms=TERMS,
+    terms=TERMS, rules=NO_CAPS,
 )  # fmt: skip
 PLAN = NodePlan(
     node=NodeSettings(

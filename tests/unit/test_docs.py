@@ -13,7 +13,16 @@ from dialer.calls.attempt import State
 from dialer.calls.disposition import BLAME, Disposition
 from dialer.campaign.retry import Retry
 from dialer.contacts.contact import Tried
-from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings
+from dialer.settings import (
+    AgiSettings,
+    AmiSettings,
+    CapLimits,
+    CapSettings,
+    LimitSettings,
+    NodeSettings,
+    Settings,
+    TrunkSettings,
+)
 from tests.support.cli_reference import commands, reference
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +112,10 @@ def test_the_state_page_names_every_state():
     assert {state.value for state in State} <= set(re.findall(r"\*\*(\w+)\*\*", page("attempt-states.md")))
 
 
-@pytest.mark.parametrize("part", [Settings, AgiSettings, AmiSettings, LimitSettings, NodeSettings, TrunkSettings])
+@pytest.mark.parametrize(
+    "part",
+    [Settings, AgiSettings, AmiSettings, CapSettings, CapLimits, LimitSettings, NodeSettings, TrunkSettings],
+)
 def test_every_setting_is_explained(part):
     explained = re.findall(r"`(?:\w+\.)?(\w+)`", page("settings.md"))
-    assert set(part.model_fields) - {"agi", "ami", "limits", "nodes", "trunks"} <= set(explained)
+    assert set(part.model_fields) - {"agi", "ami", "caps", "limits", "nodes", "trunks"} <= set(explained)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from dialer.run_command import Siblings, run_command
@@ -64,8 +63,6 @@ def test_it_says_who_would_be_called_and_how(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "dialer.yaml", "people.csv"]
 
 
-@pytest.mark.parametrize("trunk", [0, 1])
-def test_no_trunk_of_a_campaign_may_leave_this_machine(tmp_path, trunk):
-    trunks = [{**one, "host": "192.0.2.7"} if n == trunk else one for n, one in enumerate(SETTINGS["trunks"])]
-    done = dry_run(tmp_path, {**SETTINGS, "trunks": trunks})
-    assert "192.0.2.7, outside this machine" in str(done.exception)
+def test_a_trunk_may_lead_anywhere(tmp_path):
+    trunks = [{**one, "host": "192.0.2.7"} for one in SETTINGS["trunks"]]
+    assert dry_run(tmp_path, {**SETTINGS, "trunks": trunks}).exit_code == 0

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from dialer.campaign.calling import Calling
+from dialer.campaign.calling import Calling, Caps, Limits, Pack
 from dialer.campaign.capacity import ByRegion, Capacity, Pool, TrunkUse
 from dialer.campaign.load import load_campaign
 from dialer.campaign.model import Campaign, Step, contradictions
@@ -17,7 +17,16 @@ from dialer.campaign.number_base import Contacts
 from dialer.campaign.retry import RetryPolicy
 from dialer.campaign.schema import schema, schema_text
 from dialer.campaign.values import duration_text, parse_days, parse_duration, parse_slots
-from dialer.settings import AgiSettings, AmiSettings, LimitSettings, NodeSettings, Settings, TrunkSettings
+from dialer.settings import (
+    AgiSettings,
+    AmiSettings,
+    CapLimits,
+    CapSettings,
+    LimitSettings,
+    NodeSettings,
+    Settings,
+    TrunkSettings,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE, DOCS = ROOT / "examples" / "health-check", ROOT / "docs"
@@ -41,14 +50,17 @@ def test_the_example_names_its_schema_and_obeys_it(document):
     jsonschema.validate(document, schema())
 
 
-CAMPAIGN_PARTS = (Campaign, Contacts, Calling, Capacity, TrunkUse, Pool, ByRegion, RetryPolicy, Step)
-SETTINGS_PARTS = (Settings, LimitSettings, AmiSettings, NodeSettings, TrunkSettings, AgiSettings)
+CAMPAIGN_PARTS = (Campaign, Contacts, Calling, Caps, Limits, Capacity, TrunkUse, Pool, ByRegion, RetryPolicy, Step)
+SETTINGS_PARTS = (
+    Settings, LimitSettings, CapSettings, CapLimits, AmiSettings, NodeSettings, TrunkSettings, AgiSettings,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("model", "page"),
     [
         *((part, "campaign-file.md") for part in CAMPAIGN_PARTS),
+        (Pack, "rules.md"),
         *((part, "settings.md") for part in SETTINGS_PARTS),
     ],
 )
@@ -92,6 +104,22 @@ BOTH = [
     (("capacity", "share"),              0,                                            False),
     (("calling", "window"),              "sometimes",                                  False),
     (("calling", "window"),              {"mon-fri": "09:00-17:00"},                   True),
+    (("calling", "holidays"),            "PL",                                         True),
+    (("calling", "holidays"),            ["DE-BY", "callee"],                          True),
+    (("calling", "holidays"),            "Poland",                                     False),
+    (("calling", "closed"),              ["2026-12-24", "2026-12-31..2027-01-02"],     True),
+    (("calling", "closed"),              ["24.12.2026"],                               False),
+    (("calling", "open"),                {"2026-12-20": "10:00-14:00"},                True),
+    (("calling", "open"),                {"sun": "10:00-14:00"},                       False),
+    (("calling", "last_call"),           "15m",                                        True),
+    (("calling", "last_call"),           "ends-inside",                                True),
+    (("calling", "last_call"),           "late",                                       False),
+    (("calling", "caps"),                {"number": {"day": 2}},                       True),
+    (("calling", "caps"),                {"number": {"day": 0}},                       False),
+    (("calling", "gap"),                 "4h",                                         True),
+    (("calling", "gap"),                 4,                                            False),
+    (("calling", "rules"),               [{"pack": "x", "holidays": "PL"}],            True),
+    (("calling", "rules"),               [{"holidays": "PL"}],                         False),
     (("retry", "busy"),                  "stop",                                       True),
     (("retry", "busy"),                  "hold",                                       False),
     (("retry", "unknown"),               "hold",                                       True),
