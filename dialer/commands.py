@@ -79,6 +79,8 @@ def _in_short(loaded: LoadedCampaign) -> str:
     campaign = loaded.campaign
     capacity, window = campaign.capacity, campaign.calling.window
     when = "at any hour (lab)" if window == "any" else "; ".join(f"{days} {slots}" for days, slots in window.items())
+    if campaign.calling.rules:
+        when += f" within the rules of {', '.join(pack.pack for pack in campaign.calling.rules)}"
     trunks = ", ".join(
         use.name if use.caller_id is None else f"{use.name} (showing {in_words(use.caller_id)})"
         for use in capacity.trunks

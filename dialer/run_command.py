@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 
 from dialer import event_loop, log
 from dialer import settings as settings_module
-from dialer.campaign.calendar import open_intervals
+from dialer.campaign.calendar import closed_because
 from dialer.campaign.caller_identity import in_words
+from dialer.campaign.calling import rules_of
 from dialer.campaign.capacity import CallerId, TrunkUse
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.running import Overrides, RunningCampaign, Wanted, running
@@ -263,7 +264,7 @@ def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides, settin
         for use, trunk in trunks
     ]
     people = numbers = rejected = uncarried = callable_now = 0
-    now = utc_now()
+    now, rules = utc_now(), rules_of(loaded.campaign)
     open_by_zones: dict[str, bool] = {}
     for row in read_people(loaded):
         if not isinstance(row, Accepted):
@@ -273,9 +274,7 @@ def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides, settin
         numbers += len(row.numbers)
         uncarried += sum(not any(carries(route, number) for route in routes) for number in row.numbers)
         if row.zones not in open_by_zones:
-            zones = campaigns.split_zones(row.zones)
-            intervals = open_intervals(loaded.campaign.calling.window, zones, now)
-            open_by_zones[row.zones] = any(one.opens_at <= now < one.closes_at for one in intervals)
+            open_by_zones[row.zones] = not closed_because(rules, row.zones, now)
         callable_now += open_by_zones[row.zones]
     click.echo(
         f"{loaded.campaign.campaign}: would call {people} people at {numbers} numbers\n"

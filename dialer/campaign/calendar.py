@@ -1,25 +1,30 @@
-"""When a campaign's window is open, as UTC intervals: right across daylight saving, midnight and several time zones.
+"""When a campaign's calendar is open, as UTC intervals: right across daylight saving, midnight and several time zones.
 
-A window speaks of what the callee's clock shows, so each stretch of constant UTC offset is treated on its own: in the
+Hours and days are what the callee's clock shows, so each stretch of constant UTC offset is treated on its own: in the
 hour that a clock skips nothing opens, in the hour that it repeats a slot is open twice, and no day is taken for 24 h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from enum import Enum
 from functools import cache
-from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from dialer.campaign.values import parse_days, parse_slots
+from dialer.campaign.holidays import CALLEE, holiday
 from dialer.phone import UNKNOWN_ZONE
 
 DAYS_AHEAD = 14
 _PROBE = timedelta(hours=1)
 """No zone of the tz database has changed its offset and back within an hour."""
 _NO_PLACES = {UNKNOWN_ZONE, "Factory", "localtime", "posixrules"}
+
+Slot = tuple[int, int]
+"""Half-open minutes of a day, from 0 to 1440."""
+Days = tuple[date, date]
+"""The first and the last of consecutive days."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -28,6 +33,84 @@ class Interval:
 
     opens_at: datetime
     closes_at: datetime
+
+
+class Cause(Enum):
+    """What keeps a calendar closed at a moment."""
+
+    NO_ZONE = "no_zone"
+    """Nobody knows what the callee's clock shows."""
+    HOURS = "hours"
+    """It is too early, too late, the break, or not a day for calls."""
+    HOLIDAY = "holiday"
+    CLOSED_DAY = "closed_day"
+    LAST_CALL = "last_call"
+    """It closes so soon that no call begins any more."""
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """The hours of one day, and why there are no others."""
+
+    slots: tuple[Slot, ...]
+    cause: Cause = Cause.HOURS
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timetable:
+    """The opening hours that one source asks for: the campaign file, or a rule pack."""
+
+    name: str
+    week: tuple[tuple[Slot, ...], ...]
+    """From Monday to Sunday."""
+    holidays: tuple[str, ...] = ()
+    """Places whose public holidays are closed; CALLEE stands for the callee's own."""
+    closed: tuple[Days, ...] = ()
+    opened: tuple[tuple[Days, tuple[Slot, ...]], ...] = ()
+    """Days with hours of their own, whatever weekday or holiday they are."""
+
+    def on(self, day: date, places: tuple[str, ...]) -> Day:
+        """The hours of a day for somebody in these places."""
+        for (first, last), slots in self.opened:
+            if first <= day <= last:
+                return Day(slots=slots)
+        if any(first <= day <= last for first, last in self.closed):
+            return Day(slots=(), cause=Cause.CLOSED_DAY)
+        for named in self.holidays:
+            # An empty name is no place, so that somebody who may be anywhere is not called on any day.
+            for place in (places or ("",)) if named == CALLEE else (named,):
+                if (name := holiday(place, day)) is not None:
+                    return Day(slots=(), cause=Cause.HOLIDAY, detail=f"{place}: {name}" if place else name)
+        return Day(slots=self.week[day.weekday()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hours:
+    """When people may be called: while every timetable is open on every clock of the callee.
+
+    No timetable at all (`window: any`, in a lab) means always, and asks for no time zone.
+    """
+
+    timetables: tuple[Timetable, ...]
+    last_call_s: int = 0
+    """No call begins within so many seconds of a closing, or of the deadline."""
+    time_zone: str | None = None
+    """Stands in for the zone of a number that has none."""
+    deadline_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """One reason why a calendar is closed at a moment."""
+
+    cause: Cause
+    by: str = ""
+    """The timetable's name; empty for what is the campaign's alone."""
+    zone: str = ""
+    """On whose clock."""
+    detail: str = ""
 
 
 def is_zone(name: str) -> bool:
@@ -40,34 +123,83 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones() - _NO_PLACES)
 
 
-def open_intervals(
-    window: Literal["any"] | Mapping[str, str], zones: tuple[str, ...], start: datetime, days: int = DAYS_AHEAD
-) -> list[Interval]:
-    """When the window is open in every one of the zones, within `days` times 24 h from `start`, in order.
+def calendar_key(zones: Iterable[str], places: Iterable[str] = ()) -> str:
+    """Zones and places as a contact keeps them: `America/New_York,Europe/Warsaw@PL-14`."""
+    at = ",".join(sorted(set(places)))
+    return ",".join(sorted(set(zones))) + (f"@{at}" if at else "")
 
-    No zone, or one that is unknown, means never: a person whose time is not known is not called. Only `any`, which
-    is for labs, asks for no zone.
+
+def read_key(key: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The zones and the places of a contact's calendar."""
+    zones, _, places = key.partition("@")
+    return tuple(zone for zone in zones.split(",") if zone), tuple(place for place in places.split(",") if place)
+
+
+def open_intervals(hours: Hours, key: str, start: datetime, days: int = DAYS_AHEAD) -> list[Interval]:
+    """When people with this calendar key may be called, within `days` times 24 h from `start`, in order.
+
+    No zone, or one that is unknown, means never: a person whose time is not known is not called.
     """
-    span = Interval(opens_at=start.astimezone(UTC), closes_at=start.astimezone(UTC) + timedelta(days=days))
-    if window == "any":
-        return [span]
-    if not zones or not all(is_zone(zone) for zone in zones):
+    begin, last_call = start.astimezone(UTC), timedelta(seconds=hours.last_call_s)
+    # Looks so far ahead that whatever closes soon after the last day is seen to close.
+    end = begin + timedelta(days=days) + last_call
+    if hours.deadline_at is not None:
+        end = min(end, hours.deadline_at)
+    if begin >= end:
         return []
-    slots = {day: parse_slots(text) for names, text in window.items() for day in parse_days(names)}
-    found = [span]
-    for zone in zones:
-        found = _both(found, _joined(_in_zone(slots, ZoneInfo(zone), span)))
+    found = [Interval(opens_at=begin, closes_at=end)]
+    if hours.timetables:
+        zones, places = read_key(key)
+        clocks = _clocks(hours, zones)
+        if not clocks:
+            return []
+        for clock in clocks:
+            stretches = list(_constant_offsets(clock, Interval(opens_at=begin, closes_at=end)))
+            for timetable in hours.timetables:
+                found = _both(found, _joined(_on_clock(timetable, places, clock, stretches)))
+    return [
+        Interval(opens_at=one.opens_at, closes_at=one.closes_at - last_call)
+        for one in found
+        if one.opens_at < one.closes_at - last_call
+    ]
+
+
+def closed_because(hours: Hours, key: str, at: datetime) -> list[Closed]:
+    """Why people with this calendar key may not be called at a moment: every reason; none when they may be."""
+    found: list[Closed] = []
+    if hours.deadline_at is not None and at >= hours.deadline_at:
+        found.append(Closed(cause=Cause.DEADLINE))
+    zones, places = read_key(key)
+    clocks = _clocks(hours, zones) if hours.timetables else []
+    if hours.timetables and not clocks:
+        found.append(Closed(cause=Cause.NO_ZONE, detail=",".join(zones)))
+    for clock in clocks:
+        local = at.astimezone(clock)
+        minute = local.hour * 60 + local.minute
+        for timetable in hours.timetables:
+            day = timetable.on(local.date(), places)
+            if not any(begin <= minute < end for begin, end in day.slots):
+                found.append(Closed(cause=day.cause, by=timetable.name, zone=clock.key, detail=day.detail))
+    if not found and not any(one.opens_at <= at < one.closes_at for one in open_intervals(hours, key, at, 1)):
+        found.append(Closed(cause=Cause.LAST_CALL))
     return found
 
 
-def _in_zone(slots: Mapping[int, list[tuple[int, int]]], zone: tzinfo, span: Interval) -> Iterable[Interval]:
-    for stretch in _constant_offsets(zone, span):
-        offset = stretch.opens_at.astimezone(zone).utcoffset() or timedelta()
+def _clocks(hours: Hours, zones: Sequence[str]) -> list[ZoneInfo]:
+    """The clocks that must all show an open hour; none when one of them is not known."""
+    names = [hours.time_zone or zone if zone == UNKNOWN_ZONE else zone for zone in zones or (UNKNOWN_ZONE,)]
+    return [ZoneInfo(name) for name in dict.fromkeys(names)] if all(is_zone(name) for name in names) else []
+
+
+def _on_clock(
+    timetable: Timetable, places: tuple[str, ...], clock: tzinfo, stretches: Sequence[Interval]
+) -> Iterable[Interval]:  # fmt: skip
+    for stretch in stretches:
+        offset = stretch.opens_at.astimezone(clock).utcoffset() or timedelta()
         # Within a stretch the local clock is UTC plus a constant, so plain arithmetic is right.
         midnight = (stretch.opens_at + offset).replace(hour=0, minute=0, second=0, microsecond=0) - offset
         while midnight < stretch.closes_at:
-            weekday = (midnight + offset).weekday()
-            for begin, end in slots.get(weekday, ()):
+            for begin, end in timetable.on((midnight + offset).date(), places).slots:
                 opens_at = max(midnight + timedelta(minutes=begin), stretch.opens_at)
                 closes_at = min(midnight + timedelta(minutes=end), stretch.closes_at)
                 if opens_at < closes_at:

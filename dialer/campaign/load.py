@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dialer.campaign import flow, model, yaml_file
+from dialer.campaign import answer_rules, flow, model, packs, yaml_file
 from dialer.campaign.capacity import numbers_of
+from dialer.campaign.holidays import CALLEE
 from dialer.campaign.model import Campaign, Prompt, Recording
 from dialer.campaign.values import duration_text
-from dialer.campaign.wording import Finding, findings, not_built
+from dialer.campaign.wording import Finding, findings, located, not_built
 from dialer.campaign.yaml_file import Key, YamlFile, dotted
 from dialer.errors import InvalidInput, Problem
 from dialer.phone import NumberReject, is_region, parse
@@ -27,8 +28,8 @@ from dialer.settings import Settings, TrunkSettings
 class LoadedCampaign:
     """A campaign file that may be used.
 
-    `document` is the file as plain JSON data, in the file's order, which says where the flow goes on:
-    `Campaign.model_validate(document)` gives the same campaign again.
+    `document` is the file as plain JSON data, in the file's order, which says where the flow goes on; in the place of
+    each rule pack's name stands what it says. `Campaign.model_validate(document)` gives the same campaign again.
     """
 
     campaign: Campaign
@@ -45,10 +46,10 @@ class LoadedCampaign:
 
 def load_campaign(path: Path) -> LoadedCampaign:
     """The campaign in a file. Raises InvalidInput with every problem found."""
-    file = yaml_file.read(path)
+    file = packs.expand(yaml_file.read(path), path)
     base_dir = path.resolve().parent
     campaign, found = _judge(file, base_dir)
-    problems = [*file.problems, *_located(path, file.lines, _news(found, file.problems))]
+    problems = [*file.problems, *located(path, file.lines, _news(found, file.problems))]
     if problems or campaign is None:
         problems.sort(key=lambda problem: problem.line or 0)
         raise InvalidInput(f"{path} has {_count(len(problems), 'problem')}; nothing was started", problems)
@@ -86,7 +87,7 @@ def check_against(loaded: LoadedCampaign, settings: Settings) -> list[Problem]:
         for below, number in numbers_of(capacity.caller_id if use.caller_id is None else use.caller_id):
             if not settings.may_show(number, trunk):
                 found.append(_not_ours((*key, *below), number, trunk, settings))
-    return list(_located(loaded.path, loaded.lines, dict.fromkeys(found)))
+    return list(located(loaded.path, loaded.lines, dict.fromkeys(found)))
 
 
 def _not_ours(key: Key, number: str, trunk: TrunkSettings, settings: Settings) -> Finding:
@@ -112,9 +113,11 @@ def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Findin
         found += _contradictions_beside(error, file.data)
         whole = _with_placeholders(file.data, found)
     if whole is not None:
-        found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in flow.problems(whole)]
+        wrong = [*flow.problems(whole), *answer_rules.problems(whole)]
+        found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in wrong]
         found += _missing_files(whole, base_dir)
         found += _doubtful_numbers(whole)
+        found += _whereabouts_missing(whole)
     return campaign, _once(found)
 
 
@@ -206,6 +209,15 @@ def _doubtful_numbers(campaign: Campaign) -> Iterator[Finding]:
                           "carriers block calls that show one", fix="write a number of yours, in E.164")  # fmt: skip
 
 
+def _whereabouts_missing(campaign: Campaign) -> Iterator[Finding]:
+    """Holidays of the callee's own place when no column says where that is: nobody would ever be called."""
+    places: list[Key] = [("calling",), *(("calling", "rules", place) for place in range(len(campaign.calling.rules)))]
+    for key, part in zip(places, (campaign.calling, *campaign.calling.rules), strict=True):
+        if CALLEE in part.holidays and campaign.contacts.subdivision is None:
+            yield Finding(key=(*key, "holidays"), code="contradiction", message="no column says where the callees are",
+                          fix="name it in `contacts`, as `subdivision: county`; or name countries here")  # fmt: skip
+
+
 def _once(found: list[Finding]) -> list[Finding]:
     """Without doubles, and without what follows from a key that is not built yet."""
     refused = {finding.key for finding in found if finding.code == "not-built-yet"}
@@ -221,15 +233,6 @@ def _news(found: list[Finding], known: tuple[Problem, ...]) -> Iterator[Finding]
     """What the reader has not said about the same place: a key without a value is not missing as well."""
     places = {problem.key for problem in known}
     return (finding for finding in found if dotted(finding.key) not in places)
-
-
-def _located(path: Path, lines: dict[Key, int], found: Iterable[Finding]) -> Iterator[Problem]:
-    for finding in found:
-        near = next((lines[finding.key[:n]] for n in range(len(finding.key), -1, -1) if finding.key[:n] in lines), None)
-        yield Problem(
-            file=str(path), line=near, key=dotted(finding.key), code=finding.code, message=finding.message,
-            fix=finding.fix,
-        )  # fmt: skip
 
 
 def _count(number: int, noun: str) -> str:

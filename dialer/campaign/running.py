@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dialer.campaign.calling import rules_of
 from dialer.campaign.capacity import Capacity
 from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Terms
+from dialer.contacts.suppress import CapRules
 
 
 class Wanted(Enum):
@@ -46,8 +48,11 @@ class RunningCampaign:
     priority: int
     share: int
     capacity: Capacity
-    """As the file has it; the four above it may have been changed since."""
+    """As the file has it, with the strictest `max_silent` of file and rule packs; the four above it may have been
+    changed since."""
     terms: Terms
+    rules: CapRules
+    """How often people may be called, by the file and its rule packs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ class WantedRun:
 
 def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: Overrides) -> RunningCampaign:
     """A campaign file as the engine takes it, with an operator's overrides."""
-    capacity = campaign.capacity
+    capacity, rules = campaign.capacity, rules_of(campaign)
     return RunningCampaign(
         id=campaign_id,
         revision_id=revision_id,
@@ -72,8 +77,9 @@ def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: O
         calls_per_second=overrides.calls_per_second or capacity.calls_per_second,
         priority=overrides.priority or capacity.priority,
         share=overrides.share or capacity.share,
-        capacity=capacity,
+        capacity=capacity.model_copy(update={"max_silent": rules.max_silent}),
         terms=terms(campaign),
+        rules=rules.caps,
     )
 
 

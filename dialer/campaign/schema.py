@@ -23,6 +23,9 @@ def schema() -> dict[str, Any]:
     capacity = made["$defs"]["Capacity"]["properties"]
     for name in ("ring", "longest_call", "ramp_up"):
         capacity[name]["default"] = values.duration_text(Capacity.model_fields[name].default)
+    for part in ("Calling", "Pack"):
+        for name in ("last_call", "gap"):
+            made["$defs"][part]["properties"][name]["default"] = values.duration_text(0)
     capacity["max_silent"]["default"] = f"{Capacity.model_fields['max_silent'].default:.0%}"
     return {"$schema": DIALECT, **made}
 
@@ -43,7 +46,7 @@ def _close(part: Any) -> None:
 def _plain(property_: dict[str, Any]) -> dict[str, Any]:
     """Without null, without titles that only repeat the key, without defaults that say nothing."""
     out = {key: value for key, value in property_.items() if key != "title"}
-    if out.get("default", ...) is None:
+    if out.get("default", ...) is None or isinstance(out.get("default"), dict):
         del out["default"]
     branches = [branch for branch in out.pop("anyOf", []) if branch != {"type": "null"}]
     if len(branches) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WALL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} ([01][0-9]|2[0-3]):[0-5][0-9]")
 _SLOT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]|24):([0-5]\d)")
 
 
@@ -132,6 +135,35 @@ def parse_days(text: str) -> list[int]:
     if len(set(days)) < len(days):
         raise ValueError(f"{text!r} names a day twice")
     return days
+
+
+def parse_dates(text: str) -> tuple[date, date]:
+    """`2026-12-24` or `2026-12-31..2027-01-02` as the first and the last day. Raises ValueError."""
+    first, dots, last = text.partition("..")
+    begin = _parse_date(first.strip())
+    end = _parse_date(last.strip()) if dots else begin
+    if begin > end:
+        raise ValueError(f"{text!r} must go from an earlier day to a later one")
+    return begin, end
+
+
+def _parse_date(text: str) -> date:
+    if not _DATE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a day such as 2026-12-24")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is a day that no calendar has") from error
+
+
+def parse_wall_time(text: str) -> datetime:
+    """`2026-12-24 20:00` as what a clock shows, without a time zone. Raises ValueError."""
+    if not _WALL_TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a day and a time such as 2026-12-24 20:00")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is a day that no calendar has") from error
 
 
 def window_wrongs(window: Mapping[str, str]) -> list[Wrong]:

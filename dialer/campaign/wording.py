@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dialer.campaign import capacity, model, number_base, retry, values
-from dialer.campaign.yaml_file import Key
+from dialer.campaign.yaml_file import Key, dotted
+from dialer.errors import Problem
 
 NOT_BUILT_YET = {
-    ("calling", "holidays"): "holidays are not built yet",
-    ("calling", "rules"): "rule packs are not built yet",
-    ("calling", "deadline"): "deadlines are not built yet",
     ("retry", "per_day"): "a limit of calls a day is not built yet",
     ("retry", "machine"): "answering machines are not told from people yet",
-    ("retry", "*", "at"): "retries at another time of day are not built yet",
     ("flow", "*", "confirm"): "confirming an answer is not built yet",
     ("flow", "*", "transfer"): "transfers are not built yet",
     ("flow", "*", "keys", "*", "transfer"): "transfers are not built yet",
@@ -35,6 +33,7 @@ _EXAMPLES = {
     "numbers": "[mobile]",
     "calling": '{window: {mon-fri: "09:00-20:00"}}',
     "window": '{mon-fri: "09:00-20:00"}',
+    "pack": "our-rules",
     "capacity": '{max_concurrent: 10, calls_per_second: 2, trunks: [carrier-a], caller_id: "+48221234567"}',
     "max_concurrent": "10",
     "calls_per_second": "2",
@@ -46,6 +45,7 @@ _EXAMPLES = {
     "name": "carrier-a",
     "flow": '{welcome: {say: "Good morning."}}',
     "after": "5m",
+    "waves": '["09:00", "17:00"]',
     "file": "welcome.wav",
 }
 _FORMS = {
@@ -57,6 +57,8 @@ _FORMS = {
     capacity.E164: ("is not a number in E.164 form", 'write + and the country code, in quotes: "+48221234567"'),
     number_base.REGION: ("is not a country", "write two capital letters, such as PL"),
     model.DIGITS: ("does not say how many digits", "write for example `digits: 4` or `digits: 1-2`"),
+    retry.TIME: ("is not a time of day", 'write hours and minutes, such as "17:00"'),
+    retry.UNTIL: ("does not say until when", 'write completed, or a time such as "20:00" or 2026-12-24 20:00'),
     model.RANGE: ("is not a range of numbers", "write for example `range: 0-20`"),
 }
 _TYPES = {
@@ -84,8 +86,10 @@ class Finding:
     fix: str
 
 
-def findings(error: ValidationError, written: Mapping[Key, str]) -> Iterator[Finding]:
-    """Everything that pydantic found; `written` holds the values as the file writes them."""
+def findings(
+    error: ValidationError, written: Mapping[Key, str], root: type[BaseModel] = model.Campaign
+) -> Iterator[Finding]:
+    """Everything that pydantic found in a file of this model; `written` holds the values as the file writes them."""
     errors = error.errors(include_url=False)
     for details in errors:
         place = details["loc"]
@@ -99,7 +103,7 @@ def findings(error: ValidationError, written: Mapping[Key, str]) -> Iterator[Fin
         elif (note := not_built(key)) is not None:
             yield note
         else:
-            yield _worded(key, details, written.get(key, "..."))
+            yield _worded(key, details, written.get(key, "..."), root)
 
 
 def not_built(key: Key) -> Finding | None:
@@ -110,7 +114,17 @@ def not_built(key: Key) -> Finding | None:
     return None
 
 
-def _worded(key: Key, details: ErrorDetails, written: str) -> Finding:
+def located(path: Path, lines: Mapping[Key, int], found: Iterable[Finding]) -> Iterator[Problem]:
+    """Findings as problems of a file, each at its own line or the nearest above it in the tree."""
+    for finding in found:
+        near = next((lines[finding.key[:n]] for n in range(len(finding.key), -1, -1) if finding.key[:n] in lines), None)
+        yield Problem(
+            file=str(path), line=near, key=dotted(finding.key), code=finding.code, message=finding.message,
+            fix=finding.fix,
+        )  # fmt: skip
+
+
+def _worded(key: Key, details: ErrorDetails, written: str, root: type[BaseModel]) -> Finding:
     kind, given, context = details["type"], details["input"], details.get("ctx", {})
     name = str(key[-1]) if key else "the file"
     code, message, fix = "wrong-value", f"{_shown(given)} is not allowed here", "see docs/campaign-file.md"
@@ -121,7 +135,7 @@ def _worded(key: Key, details: ErrorDetails, written: str) -> Finding:
         code, message, fix = (
             "unknown-key",
             f"there is no key `{name}` here",
-            _did_you_mean(name, _allowed(key[:-1])),
+            _did_you_mean(name, _allowed(key[:-1], root)),
         )
     elif kind in _TYPES:
         wanted, fix = _TYPES[kind]
@@ -185,9 +199,9 @@ def _did_you_mean(name: str, allowed: list[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"remove it; what may stand here: {', '.join(allowed)}"
 
 
-def _allowed(parent: Key) -> list[str]:
+def _allowed(parent: Key, root: type[BaseModel]) -> list[str]:
     """The keys that may stand below a place of the file."""
-    here: list[type[BaseModel]] = [model.Campaign]
+    here: list[type[BaseModel]] = [root]
     for part in parent:
         fields = {info.alias or name: info for one in here for name, info in one.model_fields.items()}
         if isinstance(part, str) and part in fields:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from dialer.campaign.calendar import open_intervals
+from dialer.campaign.calendar import Hours, Interval, open_intervals
+from dialer.campaign.calling import rules_of
 from dialer.campaign.load import LoadedCampaign
 from dialer.campaign.model import Campaign
 from dialer.errors import InvalidInput
-from dialer.storage.tables import campaign, contact, open_interval, revision
+from dialer.storage import audit
+from dialer.storage.tables import campaign, campaign_run, contact, open_interval, revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,7 @@ class Registered:
 
     campaign_id: int
     revision_id: int
+    number: int
     created: bool
 
 
@@ -38,6 +43,21 @@ class StoredCampaign:
     sha256: str
     document: dict[str, Any]
     base_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRevision:
+    """One accepted version of a campaign file."""
+
+    id: int
+    campaign_id: int
+    number: int
+    sha256: str
+    document: dict[str, Any]
+    base_dir: str
+    accepted_at: datetime
+    accepted_by: str | None
+    note: str | None
 
 
 def identify(connection: Connection, loaded: LoadedCampaign, now: datetime) -> int:
@@ -57,33 +77,47 @@ def identify(connection: Connection, loaded: LoadedCampaign, now: datetime) -> i
     return int(row.id)
 
 
-def register(connection: Connection, loaded: LoadedCampaign, now: datetime) -> Registered:
-    """Makes the file the campaign's current revision; nothing changes when it is already. Raises as `identify`."""
+def register(
+    connection: Connection, loaded: LoadedCampaign, now: datetime, *, by: str = "dialer", note: str | None = None
+) -> Registered:
+    """Makes the file the campaign's current revision; nothing changes when it is already. Raises as `identify`.
+
+    The audit takes down who (`by`) accepted it.
+    """
     campaign_id = identify(connection, loaded, now)
     lock(connection, campaign_id)
     last = connection.execute(
-        select(revision.c.id, revision.c.number, revision.c.sha256, revision.c.base_dir)
+        select(revision.c.id, revision.c.number, revision.c.sha256, revision.c.base_dir, revision.c.document)
         .where(revision.c.campaign_id == campaign_id)
         .order_by(revision.c.number.desc())
         .limit(1)
     ).first()
-    # Prompts and contacts are found from the folder, so the same file elsewhere is another revision.
-    if last is not None and (last.sha256, last.base_dir) == (loaded.sha256, str(loaded.base_dir)):
-        return Registered(campaign_id=campaign_id, revision_id=last.id, created=False)
+    # Prompts and contacts are found from the folder, so the same file elsewhere is another revision; and so is the
+    # same file when a rule pack says something else by now.
+    same = (loaded.sha256, str(loaded.base_dir), loaded.document)
+    if last is not None and (last.sha256, last.base_dir, last.document) == same:
+        return Registered(campaign_id=campaign_id, revision_id=last.id, number=last.number, created=False)
+    number = last.number + 1 if last is not None else 1
     revision_id = connection.execute(
         insert(revision)
         .values(
             campaign_id=campaign_id,
-            number=last.number + 1 if last is not None else 1,
+            number=number,
             sha256=loaded.sha256,
             document=loaded.document,
             base_dir=str(loaded.base_dir),
             accepted_at=now,
+            accepted_by=by,
+            note=note,
         )
         .returning(revision.c.id)
     ).scalar_one()
     connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(revision_id=revision_id))
-    return Registered(campaign_id=campaign_id, revision_id=revision_id, created=True)
+    audit.record(
+        connection, who=by, what="revision.accepted", tenant_id=loaded.campaign.tenant, campaign_id=campaign_id,
+        why=note, sha256=loaded.sha256, detail={"revision": number, "file": str(loaded.path)},
+    )  # fmt: skip
+    return Registered(campaign_id=campaign_id, revision_id=revision_id, number=number, created=True)
 
 
 def lock(connection: Connection, campaign_id: int) -> None:
@@ -114,6 +148,63 @@ def require(connection: Connection, name: str) -> StoredCampaign:
     return found
 
 
+def revisions(connection: Connection, campaign_id: int) -> list[StoredRevision]:
+    """Every accepted version of a campaign's file, the newest first."""
+    rows = connection.execute(
+        select(*(revision.c[name] for name in StoredRevision.__dataclass_fields__))
+        .where(revision.c.campaign_id == campaign_id)
+        .order_by(revision.c.number.desc())
+    )
+    return [StoredRevision(**row._mapping) for row in rows]
+
+
+def in_force(connection: Connection, campaign_id: int) -> StoredRevision:
+    """The revision that claims are made by; of an idle campaign the last that was accepted."""
+    run = connection.execute(
+        select(campaign_run.c.revision_id).where(
+            campaign_run.c.campaign_id == campaign_id, campaign_run.c.wanted != "idle"
+        )
+    ).scalar()
+    found = revisions(connection, campaign_id)
+    return next(one for one in found if run is None or one.id == run)
+
+
+def read_again(stored: StoredRevision) -> LoadedCampaign:
+    """A revision as if its file were loaded. Raises InvalidInput when this release does not read it any more."""
+    base_dir = Path(stored.base_dir)
+    try:
+        read = Campaign.model_validate(stored.document)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"revision {stored.number} was accepted by another release, and this one cannot read it. "
+            "Apply a file that `dialer validate` finds right."
+        ) from error
+    return LoadedCampaign(
+        campaign=read, document=stored.document, base_dir=base_dir, sha256=stored.sha256,
+        path=base_dir / f"(revision {stored.number})", lines={},
+    )  # fmt: skip
+
+
+def calendar(connection: Connection, campaign_id: int, rules: Hours, now: datetime) -> dict[str, list[Interval]]:
+    """When each calendar key among a campaign's contacts may be called by some rules, 14 days ahead."""
+    keys = connection.execute(
+        select(contact.c.zones).distinct().where(contact.c.campaign_id == campaign_id).order_by(contact.c.zones)
+    ).scalars()
+    return {key: open_intervals(rules, key, now) for key in keys}
+
+
+def written_calendar(connection: Connection, revision_id: int, now: datetime) -> dict[str, list[Interval]]:
+    """What claims by a revision look at, from now on."""
+    found: dict[str, list[Interval]] = {}
+    for row in connection.execute(
+        select(open_interval.c.zones, open_interval.c.opens_at, open_interval.c.closes_at)
+        .where(open_interval.c.revision_id == revision_id, open_interval.c.closes_at > now)
+        .order_by(open_interval.c.opens_at)
+    ):
+        found.setdefault(row.zones, []).append(Interval(opens_at=row.opens_at, closes_at=row.closes_at))
+    return found
+
+
 def refresh_calendar(connection: Connection, revision_id: int, now: datetime) -> None:
     """Writes when a revision may call each set of zones among its campaign's contacts, 14 days ahead.
 
@@ -123,23 +214,15 @@ def refresh_calendar(connection: Connection, revision_id: int, now: datetime) ->
         select(revision.c.campaign_id, revision.c.document).where(revision.c.id == revision_id)
     ).one()
     lock(connection, stored.campaign_id)
-    window = Campaign.model_validate(stored.document).calling.window
-    zone_sets = connection.execute(
-        select(contact.c.zones).distinct().where(contact.c.campaign_id == stored.campaign_id).order_by(contact.c.zones)
-    ).scalars()
+    rules = rules_of(Campaign.model_validate(stored.document))
     rows = [
-        {"revision_id": revision_id, "zones": zones, "opens_at": at.opens_at, "closes_at": at.closes_at}
-        for zones in zone_sets
-        for at in open_intervals(window, split_zones(zones), now)
+        {"revision_id": revision_id, "zones": key, "opens_at": at.opens_at, "closes_at": at.closes_at}
+        for key, intervals in calendar(connection, stored.campaign_id, rules, now).items()
+        for at in intervals
     ]
     connection.execute(delete(open_interval).where(open_interval.c.revision_id == revision_id))
     for batch in _batches(rows, 1000):
         connection.execute(insert(open_interval), batch)
-
-
-def split_zones(zones: str) -> tuple[str, ...]:
-    """A contact's set of time zones from its stored text."""
-    return tuple(zone for zone in zones.split(",") if zone)
 
 
 def _stored() -> Any:
