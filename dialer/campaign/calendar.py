@@ -123,14 +123,8 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones() - _NO_PLACES)
 
 
-def calendar_key(zones: Iterable[str], places: Iterable[str] = ()) -> str:
-    """Zones and places as a contact keeps them: `America/New_York,Europe/Warsaw@PL-14`."""
-    at = ",".join(sorted(set(places)))
-    return ",".join(sorted(set(zones))) + (f"@{at}" if at else "")
-
-
 def read_key(key: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The zones and the places of a contact's calendar."""
+    """The zones and the places of a contact's calendar, as in `America/New_York,Europe/Warsaw@PL-14`."""
     zones, _, places = key.partition("@")
     return tuple(zone for zone in zones.split(",") if zone), tuple(place for place in places.split(",") if place)
 

@@ -49,6 +49,20 @@ def test_a_changed_file_is_the_next_revision_and_an_unchanged_one_is_not(databas
     assert prepared().revision_id not in (first.revision_id, changed.revision_id), "back to the first text: a third one"
 
 
+def test_the_same_file_with_another_pack_is_another_revision(database, prepared, tmp_path):
+    ours, content = tmp_path / "ours.yaml", CAMPAIGN.replace('"}}', '"}, rules: [ours.yaml]}', 1)
+    ours.write_text('pack: ours\nwindow: {mon: "10:00-11:00"}\n', encoding="utf-8")
+    first = prepared(content)
+    assert prepared(content).revision_id == first.revision_id
+    ours.write_text('pack: ours\nwindow: {tue: "10:00-11:00"}\n', encoding="utf-8")
+    second = prepared(content)
+    days = "select distinct extract(isodow from opens_at)::int from open_interval where revision_id = :id"
+    assert database.rows(days, id=second.revision_id) == [(2,)]
+    with database.engine.begin() as connection:
+        campaigns.refresh_calendar(connection, first.revision_id, MONDAY)
+    assert database.rows(days, id=first.revision_id) == [(1,)], "the first keeps the pack that it was accepted with"
+
+
 def test_the_stored_document_is_the_same_campaign_in_the_same_order(database, prepared, tmp_path):
     prepared()
     with database.engine.connect() as connection:

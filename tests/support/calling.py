@@ -1,5 +1,6 @@
 """Rules as a campaign file writes them, for tests of the calendar."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from dialer.campaign.calling import Rules, rules_of
@@ -23,3 +24,9 @@ def campaign(calling: dict[str, Any], **capacity: Any) -> Campaign:
 def rules(calling: dict[str, Any], **capacity: Any) -> Rules:
     """What that campaign comes to."""
     return rules_of(campaign(calling, **capacity))
+
+
+def calendar_key(zones: Iterable[str], places: Iterable[str] = ()) -> str:
+    """Zones and places as a contact keeps them."""
+    at = ",".join(sorted(set(places)))
+    return ",".join(sorted(set(zones))) + (f"@{at}" if at else "")

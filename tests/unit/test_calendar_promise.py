@@ -16,8 +16,8 @@ from holidays import country_holidays
 from ruamel.yaml import YAML
 
 from dialer.campaign import packs
-from dialer.campaign.calendar import DAYS_AHEAD, Interval, calendar_key, is_zone, open_intervals
-from tests.support.calling import rules
+from dialer.campaign.calendar import DAYS_AHEAD, Interval, is_zone, open_intervals
+from tests.support.calling import calendar_key, rules
 
 WANTED = 1_000_000
 SEED = 2026
