@@ -156,6 +156,8 @@ contact = Table(
 
 `zones` is the key of its calendar: IANA names joined by commas, and behind an @ the subdivision whose holidays count.
 `waits_for` is the rule that moved `next_attempt_at` behind the moment that the retry policy gave.
+`withdrawn_at`: the number base has them no more; a trigger closes them as `withdrawn` as soon as they would be due, and
+keeps in `resumes_at` when that was. It also sees that `next_number` is one of `numbers`, whatever changed meanwhile.
 `seq` counts its events.
 
 Due when `next_attempt_at` is set; in a call when neither due, closed nor held."""

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _lists()
     _audit()
     _columns()
+    _number_base()
     op.create_index("attempt_number_idx", "attempt", ["number", "submitting_at"])
     op.create_index("attempt_person_idx", "attempt", ["person_id", "submitting_at"])
     op.drop_index("contact_due_idx", "contact")
@@ -93,6 +94,8 @@ def _columns() -> None:
             sa.Column("import_id", sa.BigInteger(), nullable=True),
             sa.Column("line", sa.Integer(), nullable=True),
             sa.Column("waits_for", sa.Text(), nullable=True),
+            sa.Column("withdrawn_at", _AT, nullable=True),
+            sa.Column("resumes_at", _AT, nullable=True),
             sa.Column("seq", sa.Integer(), server_default=sa.text("0"), nullable=False),
         ],
         "attempt": [
@@ -109,6 +112,30 @@ def _columns() -> None:
     op.create_check_constraint(
         op.f("contact_waits_for_check"), "contact", "waits_for in ('cap', 'gap', 'dnc', 'callback')"
     )  # fmt: skip
+
+
+def _number_base() -> None:
+    """A contact follows its number base, whoever makes it due: a verdict that a call brought, an operator, a rule."""
+    op.execute("""
+        create function contact_follows_base() returns trigger language plpgsql as $$
+        begin
+          if new.withdrawn_at is not null then
+            new.resumes_at := new.next_attempt_at;
+            new.next_attempt_at := null;
+            new.next_number := null;
+            new.closed_as := 'withdrawn';
+          else
+            new.next_number := new.numbers[1];
+          end if;
+          return new;
+        end $$
+    """)
+    op.execute("""
+        create trigger contact_follows_base before update on contact for each row
+        when (new.next_attempt_at is not null
+              and (new.withdrawn_at is not null or new.next_number <> all (new.numbers)))
+        execute function contact_follows_base()
+    """)
 
 
 def downgrade() -> None:
