@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from agi.ports import Dialogue, Phone, Pressed, SoundMissing, Store, Voice
 from dialer.calls.log import event_row
-from dialer.calls.results import STARTED, Answer, DialogueEnd, FlowResult, Memory, Try, TryOutcome, Writes
+from dialer.calls.results import STARTED, Answer, DialogueEnd, FlowResult, Memory, OptOut, Try, TryOutcome, Writes
 from dialer.campaign import flow
 from dialer.campaign.model import Prompt
 from dialer.clock import Clock
+from dialer.contacts.suppress import DncScope
 from dialer.crash_points import reach
 from sounds.catalogue import Sound, apology, sound_of
 
@@ -41,7 +43,9 @@ class Conversation:
         self.clock = clock
         self.answers = 0
         self.any_key_accepted = False
-        self.completed = False
+        self.completed = self.opted_out = False
+        self.callback_at: datetime | None = None
+        """When the person wants to be called again."""
         self.hash_may_follow = False
         """The last question ended on its last digit: a # that people press out of habit may still come."""
         self._phone, self._voice, self._store = phone, voice, store
@@ -79,7 +83,7 @@ class Conversation:
         campaign = self.dialogue.campaign
         for name in flow.may_follow(campaign, step_name):
             for key, prompt in flow.prompts(campaign.flow[name]):
-                if key in ("say", "ask", "menu"):
+                if not key.startswith("on_"):
                     self._voice.prepare(self._sound(prompt))
 
     async def apologise(self) -> None:
@@ -117,14 +121,35 @@ class Conversation:
         self._event("dialogue.answered",
                     {"step": step, "visit": visit, "keys": keys, "value": value, "revision": revision})  # fmt: skip
 
+    def complete(self) -> None:
+        """From here on the dialogue counts as completed; not for somebody who has asked to be called again."""
+        self.completed |= self.callback_at is None
+
+    def call_again(self, at: datetime) -> None:
+        """Notes when the person wants to be called again; it is stored with the result."""
+        self.callback_at = at
+
+    def opt_out(self, scope: DncScope) -> None:
+        """Notes that the person wants no more calls; safe before they hear anything more.
+
+        A dialogue taken over may note it again: the list has each number once.
+        """
+        self.opted_out = True
+        self._waiting.opt_outs.append(OptOut(attempt_id=self.dialogue.attempt_id, scope=scope, at=self.clock.now()))
+
     async def end(self, result: FlowResult, step: str | None, detail: str | None) -> DialogueEnd:
         """Stores the one result, with whatever still waits. Raises DialerError when nothing takes it."""
         if self._resumed and not self._begun:
             self._begin()
+        # Whoever says no after all does not want that call either.
+        callback_at = None if result is FlowResult.REFUSED else self.callback_at
         end = DialogueEnd(attempt_id=self.dialogue.attempt_id, result=result, step=step, answers=self.answers,
-                          at=self.clock.now(), detail=detail, audio_at=self._audio_at)  # fmt: skip
+                          at=self.clock.now(), detail=detail, audio_at=self._audio_at, callback_at=callback_at,
+                          opted_out=self.opted_out)  # fmt: skip
         self._waiting.ends.append(end)
-        self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers})
+        self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers,
+                                       "callback_at": callback_at.isoformat() if callback_at else None,
+                                       "opted_out": self.opted_out})  # fmt: skip
         await self._store.save(self._take())
         return end
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from agi.conversation import Conversation
 from agi.ports import CallerHungUp, Dialogue, Phone, PhoneBroken, SoundMissing, Store, Voice
-from agi.steps import ask, goto, hangup, menu, say
+from agi.steps import ask, callback, complete, goto, hangup, menu, opt_out, say
 from agi.steps.outcome import Ends, LeftOpen, Outcome
 from dialer.calls.results import DialogueEnd, FlowResult, Memory
 from dialer.campaign import flow
@@ -26,6 +26,9 @@ WORDS: dict[str, Callable[[str, Step, int, Conversation], Awaitable[Outcome]]] =
     "say": say.run,
     "ask": ask.run,
     "menu": menu.run,
+    "opt_out": opt_out.run,
+    "callback": callback.run,
+    "complete": complete.run,
     "goto": goto.run,
     "hangup": hangup.run,
 }
@@ -63,9 +66,7 @@ class Interpreter:
             result, detail = await self._speak()
         except asyncio.CancelledError:
             self.speechless = True
-            # Who is cut off while they are thanked has given all their answers.
-            result = FlowResult.COMPLETED if self._talk.completed else FlowResult.ERROR
-            await self._talk.end(result, self._step, "stopped")
+            await self._talk.end(self._stands(FlowResult.ERROR), self._step, "stopped")
             raise
         return await self._talk.end(result, self._step, detail)
 
@@ -80,9 +81,13 @@ class Interpreter:
             result, detail = FlowResult.HUNG_UP, "longest_call" if at_limit else str(gone) or None
         except Exception as error:
             result, detail = FlowResult.ERROR, await self._fail(error)
-        if self._talk.completed and result is not FlowResult.REFUSED:
-            result = FlowResult.COMPLETED
-        return result, detail
+        return self._stands(result), detail
+
+    def _stands(self, result: FlowResult) -> FlowResult:
+        """The result that stands, however it ended then: who is cut off while they are thanked has answered all."""
+        if result is FlowResult.REFUSED or not (self._talk.completed or self._talk.opted_out):
+            return result
+        return FlowResult.COMPLETED if self._talk.completed else FlowResult.REFUSED
 
     def _time_left_s(self) -> int:
         """Of the longest call, also when another worker has used up some of it; 0 would mean no limit at all."""
@@ -107,9 +112,12 @@ class Interpreter:
             if isinstance(outcome, Ends):
                 return outcome.result
             if isinstance(outcome, LeftOpen):
-                return FlowResult.PARTIAL if self._talk.any_key_accepted else FlowResult.NO_INPUT
+                return self._left_open()
             following = outcome.step
-        return FlowResult.COMPLETED
+        return FlowResult.COMPLETED if self._talk.callback_at is None else self._left_open()
+
+    def _left_open(self) -> FlowResult:
+        return FlowResult.PARTIAL if self._talk.any_key_accepted else FlowResult.NO_INPUT
 
     async def _fail(self, error: Exception) -> str:
         """Says sorry, and gives the detail that the result will carry."""

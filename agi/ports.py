@@ -58,6 +58,8 @@ class Dialogue:
     codec: str
     longest_call_s: int
     fields: Mapping[str, str]
+    zones: str = ""
+    """The contact's calendar: its time zones, and the subdivision whose holidays count."""
 
 
 class Phone(Protocol):

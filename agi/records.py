@@ -239,6 +239,7 @@ class Records:
             "codec": dialogue.codec,
             "longest_call_s": dialogue.longest_call_s,
             "fields": dict(dialogue.fields),
+            "zones": dialogue.zones,
             "started_at": started_at.isoformat(),
             "audio_at": memory.audio_at.isoformat() if memory and memory.audio_at else None,
             "seq": memory.seq if memory else 0,
@@ -256,6 +257,7 @@ class Records:
             codec=context["codec"],
             longest_call_s=context["longest_call_s"],
             fields=context["fields"],
+            zones=context.get("zones", ""),
         )
 
     def _record(self, file: SpoolFile | None, earlier: Writes) -> Record:

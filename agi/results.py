@@ -169,6 +169,7 @@ class ResultStore:
             # AUTOHANGUP replaces the dialplan's own TIMEOUT(absolute), so the node's limit must not be lost here.
             longest_call_s=min(longest_call_s, node.longest_call_s) if node else longest_call_s,
             fields={key: str(value) for key, value in row.fields.items() if value is not None},
+            zones=row.zones,
         )
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from dialer.calls.disposition import UNCOUNTED, Disposition
-from dialer.campaign.retry import Retry, RetryPolicy
+from dialer.calls.results import DialogueEnd
+from dialer.campaign import moments
+from dialer.campaign.retry import ANOTHER_TIME, ANY_TIME, Retry, RetryPolicy
 from dialer.contacts.contact import Contact, Tried
+from dialer.contacts.suppress import WaitsFor
 
 D = Disposition
 
@@ -48,6 +52,8 @@ FAILS_OVER = frozenset({D.TRUNK_REFUSED, D.CONGESTION})
 """The trunk's fault: the same person is tried through another one at once. What is the callee's own choice never is."""
 NOT_DIALLED = frozenset({D.RETURNED, D.NOT_PLACED})
 """Nothing left the node."""
+OF_THE_DIALOGUE = frozenset({D.COMPLETED, D.PARTIAL, D.REFUSED, D.NO_INPUT, D.HUNG_UP})
+"""The person or the flow ended it, so what was answered may decide; nothing of ours failed."""
 FAILOVER_AFTER = timedelta(seconds=1)
 UNCOUNTED_A_WAVE = 3
 """Dials of one wave that used up no attempt because nothing rang; a further one counts, so that it comes to an end."""
@@ -67,6 +73,8 @@ class Next:
     at: datetime
     number: str
     avoid: tuple[str, ...] = ()
+    waits_for: WaitsFor | None = None
+    """CALLBACK: the person asked for this moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,47 +98,122 @@ def counts(last: Tried, earlier: Sequence[Tried] = ()) -> bool:
     return sum(_dialled_in_vain(one) and one.wave == last.wave for one in earlier) >= UNCOUNTED_A_WAVE
 
 
-def rule(policy: RetryPolicy, disposition: Disposition) -> Retry | Literal["stop", "hold"]:
-    """What a campaign does after a disposition: its own rule, else the default."""
+def rule(
+    policy: RetryPolicy, disposition: Disposition, given: Mapping[str, str] | None = None
+) -> Retry | Literal["stop", "hold"]:
+    """What a campaign does after a disposition, given the answers by step: an answer's rule, its own, or the default.
+
+    Of several answers with a rule the question that stands first in the policy decides.
+    """
+    if given and disposition in OF_THE_DIALOGUE:
+        for question, rules in policy.answers.items():
+            if question in given and given[question] in rules:
+                return rules[given[question]]
     own: Retry | Literal["stop", "hold"] | None = getattr(policy, disposition.value, None)
     return own if own is not None else DEFAULTS[disposition]
 
 
 def after(
-    policy: RetryPolicy, contact: Contact, last: Tried, ended_at: datetime, carriers: Carriers
+    policy: RetryPolicy,
+    contact: Contact,
+    last: Tried,
+    ended_at: datetime,
+    carriers: Carriers,
+    dialogue: DialogueEnd | None = None,
 ) -> Next | Closed | Held:
-    """What follows an attempt of a contact, which is as it was before it.
+    """What follows an attempt of a contact, which is as it was before it; `dialogue` is how its dialogue ended.
 
     Every disposition has a bounded number of retries on each trunk, counted or not, so nobody is dialled without end.
     """
-    number, disposition = last.number, last.disposition
-    history = (*contact.history, last)
-    counted = contact.attempts + counts(last, contact.history)
-    wave = last.wave + counted - contact.attempts
+    return _Case(policy, contact, last, ended_at, carriers, dialogue).verdict()
 
-    def again(after: timedelta, number: str) -> Next:
-        return Next(at=ended_at + after, number=number, avoid=_avoid(history, number, wave, carriers(number)))
 
-    if disposition is D.RETURNED:
-        # Nothing was sent, so nothing happened; however often that is, nobody's telephone rings.
-        return again(RETURNED_AFTER, number)
-    untried = set(carriers(number)) - _deniers(history, number) - _failing(history, wave)
-    if _failed(last) and untried and counted == contact.attempts:
-        return again(FAILOVER_AFTER, number)
-    chosen = rule(policy, disposition)
-    if chosen == "hold":
-        return Held()
-    live = [one for one in contact.numbers if not _is_dead(history, one, carriers(one))]
-    if disposition in DEAD_NUMBER and chosen == "stop" and live and counted < policy.attempts:
-        following = _following(live, number)
-        return again(CONFIRM_AFTER if _deniers(history, following) else NEXT_NUMBER_AFTER, following)
-    repeats = sum(
-        one.disposition is disposition and (disposition not in FAILS_OVER or one.trunk == last.trunk)
-        for one in history
-    )  # fmt: skip
-    if chosen == "stop" or counted >= policy.attempts or repeats > chosen.times:
-        return Closed(reason=disposition)
-    return again(timedelta(seconds=chosen.after), _following(live or [number], number))
+class _Case:
+    """An attempt that has ended, and what is known of the person."""
+
+    def __init__(
+        self, policy: RetryPolicy, contact: Contact, last: Tried, ended_at: datetime, carriers: Carriers,
+        dialogue: DialogueEnd | None,
+    ) -> None:  # fmt: skip
+        self._policy, self._last, self._ended_at = policy, last, ended_at
+        self._carriers, self._dialogue = carriers, dialogue
+        self._history = (*contact.history, last)
+        self._counts = counts(last, contact.history)
+        self._wave = last.wave + self._counts
+        self._used_up = contact.attempts + self._counts >= policy.attempts
+        self._zones = moments.zones_of(contact.zones)
+        self._live = [one for one in contact.numbers if not _is_dead(self._history, one, carriers(one))]
+
+    def verdict(self) -> Next | Closed | Held:
+        """The first of these that applies."""
+        number, disposition = self._last.number, self._last.disposition
+        if disposition is D.RETURNED:
+            # Nothing was sent, so nothing happened; however often that is, nobody's telephone rings.
+            return self._due(RETURNED_AFTER, number)
+        untried = set(self._carriers(number)) - _deniers(self._history, number) - _failing(self._history, self._wave)
+        if _failed(self._last) and untried and not self._counts:
+            return self._due(FAILOVER_AFTER, number)
+        dialogue = self._dialogue
+        if dialogue is not None and dialogue.opted_out:
+            return Closed(reason=disposition)
+        if dialogue is not None and dialogue.callback_at is not None and not self._used_up:
+            return self._next(max(dialogue.callback_at, self._ended_at), number, WaitsFor.CALLBACK)
+        chosen = rule(self._policy, disposition, dialogue.given if dialogue is not None else None)
+        if chosen == "hold":
+            return Held()
+        if disposition in DEAD_NUMBER and chosen == "stop" and self._live and not self._used_up:
+            following = _following(self._live, number)
+            return self._due(CONFIRM_AFTER if _deniers(self._history, following) else NEXT_NUMBER_AFTER, following)
+        if chosen == "stop" or self._used_up:
+            return Closed(reason=disposition)
+        return self._retry(chosen)
+
+    def _retry(self, chosen: Retry) -> Next | Closed:
+        repeats = sum(
+            one.disposition is self._last.disposition
+            and (one.disposition not in FAILS_OVER or one.trunk == self._last.trunk)
+            for one in self._history
+        )
+        if repeats > chosen.retries and not (chosen.is_endless and self._counts):
+            return Closed(reason=self._last.disposition)
+        spared = self._spared_number() if chosen.number == "others-first" else None
+        if spared is not None:
+            at = self._ended_at + NEXT_NUMBER_AFTER
+        else:
+            at = self._on_the_clock(chosen, self._ended_at + timedelta(seconds=chosen.wait_s(repeats)))
+        timed = chosen.until is not None and not chosen.is_endless
+        if timed and at > moments.named(str(chosen.until), self._zones, self._ended_at):
+            return Closed(reason=self._last.disposition)
+        return self._next(at, spared or self._number(chosen))
+
+    def _on_the_clock(self, chosen: Retry, earliest: datetime) -> datetime:
+        """The moment of a retry, never before the earliest; whether the window is open then, the claim asks."""
+        at = chosen.at or (self._policy.waves if self._counts else None)
+        if at is None or at == ANY_TIME:
+            return earliest
+        if at == ANOTHER_TIME:
+            return moments.another_part_of_day(self._ended_at, earliest, self._zones[0])
+        return moments.next_shown([at] if isinstance(at, str) else at, self._zones, earliest)
+
+    def _number(self, chosen: Retry) -> str:
+        live, number = self._live or [self._last.number], self._last.number
+        if chosen.number == "first":
+            return live[0]
+        return number if chosen.number == "same" and number in live else _following(live, number)
+
+    def _spared_number(self) -> str | None:
+        """The next of the person's numbers that was dialled less often than the last one."""
+        dialled, number = Counter(one.number for one in self._history if counts(one)), self._last.number
+        turn = self._live.index(number) + 1 if number in self._live else 0
+        in_turn = [*self._live[turn:], *self._live[:turn]]
+        return next((one for one in in_turn if dialled[one] < dialled[number]), None)
+
+    def _due(self, wait: timedelta, number: str) -> Next:
+        return self._next(self._ended_at + wait, number)
+
+    def _next(self, at: datetime, number: str, waits_for: WaitsFor | None = None) -> Next:
+        avoid = _avoid(self._history, number, self._wave, self._carriers(number))
+        return Next(at=at, number=number, avoid=avoid, waits_for=waits_for)
 
 
 def _failed(tried: Tried) -> bool:

@@ -16,5 +16,6 @@ async def run(name: str, step: Step, visit: int, talk: Conversation) -> Outcome:
     if given is None:
         return GoTo(step=step.otherwise) if step.otherwise else LeftOpen()
     talk.answered(name, visit, given.try_no, given.keys, given.value)
-    talk.completed |= step.complete
+    if step.complete:
+        talk.complete()
     return GoTo(step=flow.successor(talk.dialogue.campaign, name, given.value))

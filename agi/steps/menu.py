@@ -14,5 +14,6 @@ async def run(name: str, step: Step, visit: int, talk: Conversation) -> Outcome:
     given = await question.put(name, step, step.menu, visit, talk)
     if given is None:
         return GoTo(step=step.otherwise) if step.otherwise else LeftOpen()
-    talk.completed |= step.complete
+    if step.complete:
+        talk.complete()
     return GoTo(step=given.value)

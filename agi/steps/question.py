@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 
 from agi.conversation import Conversation
 from agi.ports import EndedBy, Pressed
@@ -19,11 +20,12 @@ LATE_HASH_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """Accepted keys, and the campaign's word for them."""
+    """Accepted keys, the campaign's word for them, and when they came."""
 
     keys: str
     value: str
-    try_no: int = 1
+    try_no: int
+    at: datetime
 
 
 async def put(name: str, step: Step, prompt: Prompt, visit: int, talk: Conversation) -> Given | None:
@@ -33,10 +35,11 @@ async def put(name: str, step: Step, prompt: Prompt, visit: int, talk: Conversat
         known = talk.recall(name, visit, try_no)
         pressed = await _listen(step, prompt, talk) if known is None else _pressed_before(step, known)
         talk.hash_may_follow = pressed.ended_by is EndedBy.FULL
-        outcome, given = judge(step, pressed)
+        outcome, value = judge(step, pressed)
         talk.tried(name, visit, try_no, _as_pressed(pressed), outcome)
-        if given is not None:
-            return replace(given, try_no=try_no)
+        if value is not None:
+            at = known.at if known is not None else talk.clock.now()
+            return Given(keys=pressed.digits or "#", value=value, try_no=try_no, at=at)
         correction = step.on_silence if outcome is TryOutcome.SILENCE else step.on_wrong
         if correction is not None and try_no < tries:
             await talk.say(correction)
@@ -73,29 +76,28 @@ def _as_pressed(pressed: Pressed) -> str:
     return pressed.digits + ("#" if pressed.ended_by is EndedBy.HASH else "")
 
 
-def judge(step: Step, pressed: Pressed) -> tuple[TryOutcome, Given | None]:
-    """What keys are worth at a question: accepted with their value, or why not."""
+def judge(step: Step, pressed: Pressed) -> tuple[TryOutcome, str | None]:
+    """What keys are worth at a question: accepted, with the campaign's word for them, or why not."""
     if not pressed.digits and pressed.ended_by is EndedBy.TIMEOUT:
         return TryOutcome.SILENCE, None
     return _judge_keys(step.keys, pressed) if step.keys is not None else _judge_digits(step, pressed)
 
 
-def _judge_keys(keys: dict[str, str], pressed: Pressed) -> tuple[TryOutcome, Given | None]:
+def _judge_keys(keys: dict[str, str], pressed: Pressed) -> tuple[TryOutcome, str | None]:
     typed = pressed.digits or "#"
     if typed in keys:
-        return TryOutcome.ACCEPTED, Given(keys=typed, value=keys[typed])
+        return TryOutcome.ACCEPTED, keys[typed]
     if any(key.startswith(typed) for key in keys):
         return TryOutcome.TOO_SHORT, None
     return TryOutcome.NOT_ALLOWED, None
 
 
-def _judge_digits(step: Step, pressed: Pressed) -> tuple[TryOutcome, Given | None]:
+def _judge_digits(step: Step, pressed: Pressed) -> tuple[TryOutcome, str | None]:
     fewest, _ = flow.digit_counts(step)
-    if "*" in pressed.digits:
+    if pressed.digits.strip("0123456789"):
+        # A star, or one of the keys A to D that some telephones have.
         return TryOutcome.NOT_ALLOWED, None
     if len(pressed.digits) < fewest:
         return TryOutcome.TOO_SHORT, None
     value = flow.number_answer(step, pressed.digits)
-    if value is None:
-        return TryOutcome.OUT_OF_RANGE, None
-    return TryOutcome.ACCEPTED, Given(keys=pressed.digits, value=value)
+    return (TryOutcome.OUT_OF_RANGE if value is None else TryOutcome.ACCEPTED), value

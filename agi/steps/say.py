@@ -10,7 +10,8 @@ from dialer.campaign.model import Step
 
 async def run(name: str, step: Step, visit: int, talk: Conversation) -> Outcome:
     """A `complete` step counts from its first word: people hang up while they are thanked."""
-    talk.completed |= step.complete
+    if step.complete:
+        talk.complete()
     assert step.say is not None
     await talk.say(step.say)
     return GoTo(step=flow.successor(talk.dialogue.campaign, name))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
+
+from dialer.contacts.suppress import DncScope
 
 STARTED = "dialogue.started"
 """The event's type; its time is when the first prompt was begun."""
@@ -18,9 +21,9 @@ class FlowResult(Enum):
     COMPLETED = "completed"
     """It reached its end, or a step marked `complete`."""
     PARTIAL = "partial"
-    """It ended by itself after some answers, with a question left open."""
+    """It ended by itself after some answers, with a question left open, or with a call asked for at another time."""
     REFUSED = "refused"
-    """The person chose a step that ends with `hangup: refused`."""
+    """The person chose a step that ends with `hangup: refused`, or wants no more calls (`opt_out`)."""
     NO_INPUT = "no_input"
     """It ended by itself without a single accepted key."""
     HUNG_UP = "hung_up"
@@ -66,6 +69,15 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptOut:
+    """The person wants no more calls, of any of their numbers that we know."""
+
+    attempt_id: UUID
+    scope: DncScope
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class DialogueEnd:
     """The one result of a dialogue."""
 
@@ -77,6 +89,11 @@ class DialogueEnd:
     detail: str | None = None
     audio_at: datetime | None = None
     """When its first prompt was begun."""
+    callback_at: datetime | None = None
+    """When the person asked to be called again."""
+    opted_out: bool = False
+    given: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The answers by step, the last visit's: filled in where a stored dialogue is read; they have rows of their own."""
 
 
 @dataclass(kw_only=True)
@@ -85,22 +102,25 @@ class Writes:
 
     tries: list[Try] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    opt_outs: list[OptOut] = field(default_factory=list)
     ends: list[DialogueEnd] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     """As dialer.calls.log.event_row makes them."""
 
     def __len__(self) -> int:
-        return len(self.tries) + len(self.answers) + len(self.ends) + len(self.events)
+        return len(self.tries) + len(self.answers) + len(self.opt_outs) + len(self.ends) + len(self.events)
 
     def attempts(self) -> list[str]:
         """Whose rows these are, for the log."""
-        rows: tuple[Try | Answer | DialogueEnd, ...] = (*self.tries, *self.answers, *self.ends)
+        rows: tuple[Try | Answer | OptOut | DialogueEnd, ...]
+        rows = (*self.tries, *self.answers, *self.opt_outs, *self.ends)
         return sorted({str(row.attempt_id) for row in rows} | {str(event["subject_id"]) for event in self.events})
 
     def extend(self, other: Writes) -> None:
         """Adds the rows of another one behind these."""
         self.tries += other.tries
         self.answers += other.answers
+        self.opt_outs += other.opt_outs
         self.ends += other.ends
         self.events += other.events
 

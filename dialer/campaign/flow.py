@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dialer.campaign import personal
+from dialer.campaign import moments, personal
 from dialer.campaign.model import Campaign, Prompt, Recording, Step
 
 MAX_TEXT_CHARS = 3000
 """About four minutes of speech; a longer text is a mistake."""
 MAX_DIGITS = 20
-
-ASKING = ("ask", "menu")
+CLOCK_DIGITS = (3, 4)
+"""A time is typed as 1730, or as 930 and #."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def successor(campaign: Campaign, step_name: str, value: str | None = None) -> s
     step = campaign.flow[step_name]
     if step.goto is not None:
         return step.goto
-    if step.hangup is not None:
+    if step.hangup is not None or step.opt_out is not None:
         return None
     if step.menu is not None:
         return value
@@ -60,7 +60,7 @@ def may_follow(campaign: Campaign, step_name: str) -> set[str]:
         targets = {successor(campaign, step_name, answer) for answer in answers} | {fallback, step.otherwise}
         targets |= set(step.next.values()) if isinstance(step.next, dict) else set()
     else:
-        targets = {successor(campaign, step_name)}
+        targets = {successor(campaign, step_name), step.otherwise}
     return {name for name in targets if name is not None}
 
 
@@ -72,9 +72,14 @@ def _following(campaign: Campaign, step_name: str) -> str | None:
     return None
 
 
+def listens(step: Step) -> bool:
+    """Whether a step waits for keys."""
+    return step.word in ("ask", "menu") or (step.callback is not None and step.after is None)
+
+
 def prompts(step: Step) -> Iterator[tuple[str, Prompt]]:
     """Everything that a step may say, with its key."""
-    for key in ("say", "ask", "menu", "on_silence", "on_wrong"):
+    for key in ("say", "ask", "menu", "opt_out", "callback", "on_silence", "on_wrong"):
         prompt = getattr(step, key)
         if prompt is not None:
             yield key, prompt
@@ -102,6 +107,8 @@ def digit_counts(step: Step) -> tuple[int, int]:
     if step.keys is not None:
         lengths = [len(key) for key in step.keys]
         return min(lengths), max(lengths)
+    if step.callback is not None:
+        return CLOCK_DIGITS
     fewest, _, most = (step.digits or "1").partition("-")
     return int(fewest), int(most or fewest)
 
@@ -117,8 +124,11 @@ def number_range(step: Step) -> tuple[int, int] | None:
 def number_answer(step: Step, digits: str) -> str | None:
     """The answer that digits give at a `digits` question; None outside its range.
 
-    With a range it is a number, so `05` is 5; without one it is a code, and zeros in front count.
+    With a range it is a number, so `05` is 5; without one it is a code, and zeros in front count. At a callback it is a
+    time of day, `17:30`.
     """
+    if step.callback is not None:
+        return moments.clock_time(digits)
     allowed = number_range(step)
     if allowed is None:
         return digits
@@ -170,7 +180,7 @@ def _answer_problems(name: str, step: Step, targets: dict[str, str]) -> Iterator
         )
         return
     for answer in targets:
-        if not _can_answer(step, answer):
+        if not can_answer(step, answer):
             possible = ", ".join(dict.fromkeys(step.keys.values())) if step.keys else "the numbers it allows"
             yield FlowProblem(
                 key=("flow", name, "next", answer),
@@ -180,7 +190,8 @@ def _answer_problems(name: str, step: Step, targets: dict[str, str]) -> Iterator
             )
 
 
-def _can_answer(step: Step, answer: str) -> bool:
+def can_answer(step: Step, answer: str) -> bool:
+    """Whether a question can be answered so."""
     if step.keys is not None:
         return answer in step.keys.values()
     if not (answer.isascii() and answer.isdigit()):
@@ -316,13 +327,13 @@ def _unreachable(campaign: Campaign) -> list[FlowProblem]:
 
 
 def _endless(campaign: Campaign) -> list[FlowProblem]:
-    """Loops of say and goto alone: each has one way on, so such a loop never ends and never listens."""
+    """Loops in which no step listens: each has one way on, so such a loop never ends."""
     found: list[FlowProblem] = []
     known: set[str] = set()
     for start in campaign.flow:
         path: list[str] = []
         name: str | None = start
-        while name in campaign.flow and name not in path and campaign.flow[name].word not in ASKING:
+        while name in campaign.flow and name not in path and not listens(campaign.flow[name]):
             path.append(name)
             name = successor(campaign, name)
         if name in path:

@@ -99,11 +99,17 @@ Next = Annotated[
 
 
 class Step(Part):
-    """One step of the flow: exactly one of the words say, ask, menu, goto, hangup, and what goes with it."""
+    """One step of the flow: exactly one word that says what it does, and what goes with it."""
 
     say: Prompt | None = Field(default=None, description="Speaks a text or plays a recorded file.")
     ask: Prompt | None = Field(default=None, description="A question answered on the keypad; the answer is stored.")
     menu: Prompt | None = Field(default=None, description="A choice: each key leads to a step.")
+    opt_out: Prompt | None = Field(
+        default=None, description="Puts the person's numbers on the do-not-call list, says so, and ends the call."
+    )
+    callback: Prompt | None = Field(
+        default=None, description="The person wants to be called again: says when (`after`), or asks for a time."
+    )
     goto: str | None = Field(default=None, description="Goes on at another step.")
     hangup: Literal["completed", "refused"] | None = Field(default=None, description="Ends the call with a result.")
 
@@ -112,13 +118,22 @@ class Step(Part):
         default=None, description="ask: how many digits, as 4 or 1-2; fewer than the most are ended with #."
     )
     range: str | None = Field(default=None, pattern=RANGE, description="ask: allowed values, as 0-20.")
-    timeout: Annotated[int, Duration(shortest_s=1, longest_s=60)] | None = Field(
-        default=None, description="ask, menu: silence after the prompt, or between digits, from 1s to 60s. Default 5s."
+    scope: Literal["site", "tenant", "campaign"] | None = Field(
+        default=None, description="opt_out: who does not call any more. Default: tenant."
     )
-    tries: int | None = Field(default=None, ge=1, le=9, description="ask, menu: how often to ask. Default 3.")
-    on_silence: Prompt | None = Field(default=None, description="ask, menu: said when no key was pressed.")
-    on_wrong: Prompt | None = Field(default=None, description="ask, menu: said when the key was not allowed.")
-    otherwise: str | None = Field(default=None, description="ask, menu: the step after the last try; else it ends.")
+    after: Annotated[int, Duration(shortest_s=60, longest_s=30 * 86400)] | None = Field(
+        default=None, description="callback: how long from now, from 1m to 30d; without it the person types a time."
+    )
+    day: Literal["next", "tomorrow"] | None = Field(
+        default=None, description="callback: the typed time as the clock shows it next, or tomorrow. Default: next."
+    )
+    timeout: Annotated[int, Duration(shortest_s=1, longest_s=60)] | None = Field(
+        default=None, description="Questions: silence after the prompt, or between digits, from 1s to 60s. Default 5s."
+    )
+    tries: int | None = Field(default=None, ge=1, le=9, description="Questions: how often to ask. Default 3.")
+    on_silence: Prompt | None = Field(default=None, description="Questions: said when no key was pressed.")
+    on_wrong: Prompt | None = Field(default=None, description="Questions: said when the key was not allowed.")
+    otherwise: str | None = Field(default=None, description="Questions: the step after the last try; else it ends.")
     next: Next | None = Field(
         default=None, description="The step that follows, or answers to steps. Default: the next in the file."
     )
@@ -126,23 +141,37 @@ class Step(Part):
 
     @property
     def word(self) -> str:
-        """Which of the five words this step is."""
-        return next(word for word in WORDS if getattr(self, word) is not None)
+        """Which of the words this step is; `complete` where it stands alone."""
+        return next((word for word in WORDS if getattr(self, word) is not None), "complete")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Step:
         wrongs = contradictions(self.model_fields_set)
+        wrongs += [
+            Wrong(key=(word,), code="wrong-value", message=f"`{word}` is what the person hears",
+                  fix=f'write a text, such as `{word}: "{example}"`')
+            for word, example in _NOT_SWITCHES.items()
+            if getattr(self, word) in ("yes", "no")
+        ]  # fmt: skip
+        if self.word == "complete" and not self.complete:
+            wrongs.append(Wrong(key=("complete",), code="wrong-value", message="the step does nothing",
+                                fix="write `complete: yes`, or remove the step"))  # fmt: skip
         if wrongs:
             raise refuse(wrongs)
         return self
 
 
-WORDS = ("say", "ask", "menu", "goto", "hangup")
-_ASKING = {"keys", "timeout", "tries", "on_silence", "on_wrong", "otherwise", "complete"}
+WORDS = ("say", "ask", "menu", "opt_out", "callback", "goto", "hangup")
+"""What a step may do. `complete` may stand alone as well: such a step says nothing."""
+_NOT_SWITCHES = {"opt_out": "We will not call you again.", "callback": "We will call you again in two hours."}
+_QUESTION = {"timeout", "tries", "on_silence", "on_wrong", "otherwise"}
 _ALLOWED: dict[str, set[str]] = {
     "say": {"next", "complete"},
-    "ask": _ASKING | {"digits", "range", "next"},
-    "menu": _ASKING,
+    "ask": _QUESTION | {"keys", "digits", "range", "next", "complete"},
+    "menu": _QUESTION | {"keys", "complete"},
+    "opt_out": {"scope"},
+    "callback": _QUESTION | {"after", "day", "next"},
+    "complete": {"next", "complete"},
     "goto": set(),
     "hangup": set(),
 }
@@ -152,10 +181,10 @@ _PARTS = tuple(dict.fromkeys(key for allowed in _ALLOWED.values() for key in sor
 
 def contradictions(given: Collection[str]) -> list[Wrong]:
     """What does not fit together among the keys of a step."""
-    words = [word for word in WORDS if word in given]
+    words = [word for word in WORDS if word in given] or (["complete"] if "complete" in given else [])
     if len(words) != 1:
         message = f"has {' and '.join(words)}, but a step does one thing" if words else "does not say what to do"
-        fix = "make each a step of its own" if words else f"add one of {', '.join(WORDS)}"
+        fix = "make each a step of its own" if words else f"add one of {', '.join(WORDS)}, complete"
         return [Wrong(code="contradiction", message=f"the step {message}", fix=fix)]
     word = words[0]
     wrongs = [
@@ -175,6 +204,8 @@ def contradictions(given: Collection[str]) -> list[Wrong]:
         wrong("`range` goes with `digits`", "add `digits: 1-2`, or remove `range`")
     if word == "menu" and "keys" not in given:
         wrong("the menu has no keys", "add `keys: {1: name_of_a_step}`")
+    if word == "callback" and "after" in given and {*_QUESTION, "day"} & {*given}:
+        wrong("`after` says when to call again, so nothing is asked", "remove `after`, or what goes with a question")
     return wrongs
 
 

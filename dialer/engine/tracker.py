@@ -203,14 +203,15 @@ class Tracker:
             known = ((trunk, self._prefixes.get(trunk)) for trunk in opened.terms.trunks)
             return [trunk for trunk, prefixes in known if prefixes is not None and number.startswith(prefixes or "+")]
 
-        following = waves.after(opened.terms.retry, contact, last, attempt.ended_at, carriers)
+        following = waves.after(opened.terms.retry, contact, last, attempt.ended_at, carriers, attempt.flow)
         counted = waves.counts(last, contact.history)
         change = ContactChange(
             contact_id=contact.id, attempts=contact.attempts + counted, wave=attempt.wave + counted
         )  # fmt: skip
         match following:
-            case waves.Next(at=at, number=number, avoid=avoid):
-                change = replace(change, next_attempt_at=at, next_number=number, avoid_trunks=avoid)
+            case waves.Next(at=at, number=number, avoid=avoid, waits_for=waits_for):
+                change = replace(change, next_attempt_at=at, next_number=number, avoid_trunks=avoid,
+                                 waits_for=waits_for.value if waits_for else None)  # fmt: skip
             case waves.Closed(reason=reason):
                 change = replace(change, closed_as=reason.value)
             case waves.Held():
@@ -325,6 +326,7 @@ def _event_of(attempt: Attempt, change: ContactChange | None) -> dict[str, Any]:
             "next_attempt_at": change.next_attempt_at.isoformat() if change.next_attempt_at else None,
             "closed_as": change.closed_as,
             "on_hold": change.on_hold,
+            "waits_for": change.waits_for,
         }
     return event_row(
         tenant_id=attempt.tenant_id,

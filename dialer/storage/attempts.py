@@ -52,6 +52,7 @@ _CONTACT_TYPES = {
     "avoid": "text",
     "closed_as": "text",
     "on_hold": "bool",
+    "waits_for": "text",
 }
 
 
@@ -80,11 +81,14 @@ update contact t set {_sets(_CONTACT_TYPES, "contact_id", "avoid")}, avoid_trunk
 from {_arrays(_CONTACT_TYPES, "c_")} join saved on saved.contact_id = d.contact_id and saved.state = 'ended'
 where t.id = d.contact_id
 """)
-_FLOW_RESULTS = text(
-    "select attempt_id, result, step, answers, detail, at, audio_at from flow_result where attempt_id = any(:ids)"
-)
+_FLOW_RESULTS = text("""
+select f.*, coalesce(
+    (select jsonb_object_agg(a.step, a.value order by a.visit) from answer a where a.attempt_id = f.attempt_id), '{}'
+  ) as given
+from flow_result f where f.attempt_id = any(:ids)
+""")
 _OPEN = text("""
-select a.*, c.numbers, c.attempts, p.tenant_id, r.document, person.person_key
+select a.*, c.numbers, c.zones, c.attempts, p.tenant_id, r.document, person.person_key
 from attempt a join contact c on c.id = a.contact_id join campaign p on p.id = a.campaign_id
   join revision r on r.id = a.revision_id join person on person.id = a.person_id
 where a.state <> 'ended' and a.node = :node
@@ -188,6 +192,9 @@ async def flow_results(engine: AsyncEngine, attempt_ids: Sequence[UUID]) -> list
                 detail=row.detail,
                 at=row.at,
                 audio_at=row.audio_at,
+                callback_at=row.callback_at,
+                opted_out=row.opted_out,
+                given=row.given,
             )
             for row in rows
         ]
@@ -208,6 +215,7 @@ async def open_attempts(engine: AsyncEngine, node: str) -> list[Leftover]:
                     attempts=row.attempts,
                     history=histories.get(row.contact_id, ()),
                     person_key=row.person_key,
+                    zones=row.zones,
                 ),
             ),
             terms=terms(Campaign.model_validate(row.document)),

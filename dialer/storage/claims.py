@@ -120,10 +120,10 @@ with placed as (
   update contact c set next_attempt_at = null, next_number = null, avoid_trunks = null, waits_for = null,
     dials = c.dials + 1
   from placed where c.id = placed.contact_id
-  returning c.id, c.person_id, c.numbers, c.attempts, c.dials
+  returning c.id, c.person_id, c.numbers, c.zones, c.attempts, c.dials
 )
-select p.id, p.contact_id, p.number, p.wave, p.trunk, p.caller_id, p.submitting_at, t.numbers, t.attempts, t.dials,
-  person.person_key
+select p.id, p.contact_id, p.number, p.wave, p.trunk, p.caller_id, p.submitting_at, t.numbers, t.zones, t.attempts,
+  t.dials, person.person_key
 from placed p join taken t on t.id = p.contact_id join person on person.id = t.person_id
 order by p.contact_id
 """)
@@ -298,6 +298,7 @@ def _claim(row: Row[Any], shared: dict[str, Any], earlier: tuple[Tried, ...]) ->
             attempts=row.attempts,
             history=earlier,
             person_key=row.person_key,
+            zones=row.zones,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What came of dialogues, in PostgreSQL: tries, answers, results and their events, with one statement for all."""
+"""What came of dialogues, in PostgreSQL: tries, answers, opt-outs, results, events, with one statement for all."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class Context(NamedTuple):
     node: str
     language: str | None
     fields: dict[str, Any]
+    zones: str
     sha256: str
     now: datetime
     result: str | None
@@ -107,6 +108,10 @@ async def memories(connection: Connection, attempt_ids: Sequence[UUID]) -> dict[
 
 
 # One round trip, prepared once however many rows; the server reads JSON as cheaply as arrays, and it is there already.
+# Who wants no more calls comes on the list with every number that we know of them, for good: an entry that would expire
+# does so no more. Numbers in their order, as other writers of the list have them, so that none waits in a circle. The
+# limits make PostgreSQL take the indexes; it expects far more lines there. No lock against claims under way is needed:
+# this person and number are in a call.
 _WRITE = """
 with writes as (select value from json_array_elements(%(groups)s::json)),
 tries as (
@@ -122,10 +127,44 @@ answers as (
     on conflict do nothing
 ),
 ends as (
-    insert into flow_result (attempt_id, result, step, answers, detail, at, audio_at)
+    insert into flow_result (attempt_id, result, step, answers, detail, at, audio_at, callback_at, opted_out)
     select line.* from writes, json_to_recordset(value -> 'ends') as line (
-        attempt_id uuid, result text, step text, answers smallint, detail text, at timestamptz, audio_at timestamptz)
+        attempt_id uuid, result text, step text, answers smallint, detail text, at timestamptz, audio_at timestamptz,
+        callback_at timestamptz, opted_out boolean)
     on conflict do nothing
+),
+opt_outs as (
+    insert into dnc (number, scope, tenant_id, campaign_id, source, attempt_id, added_at, added_by)
+    select distinct on (number, scope, tenant_id, campaign_id)
+           known.number, line.scope, case when line.scope <> 'site' then call.tenant_id end as tenant_id,
+           case when line.scope = 'campaign' then call.campaign_id end as campaign_id,
+           'call', line.attempt_id, line.at, 'callee'
+    from writes
+    cross join lateral json_to_recordset(value -> 'opt_outs') as line (attempt_id uuid, scope text, at timestamptz)
+    cross join lateral (
+        select attempt.number, attempt.person_id, attempt.campaign_id, campaign.tenant_id
+        from attempt join campaign on campaign.id = attempt.campaign_id where attempt.id = line.attempt_id limit 1
+    ) as call
+    cross join lateral (
+        select call.number
+        union select unnest(same.numbers) from campaign cross join lateral (
+            select numbers from contact
+            where contact.campaign_id = campaign.id and contact.person_id = call.person_id limit 1
+        ) as same
+        where campaign.tenant_id = call.tenant_id and (line.scope <> 'campaign' or campaign.id = call.campaign_id)
+    ) as known (number)
+    order by number, scope, tenant_id, campaign_id, line.at
+    on conflict (number, scope, tenant_id, campaign_id) do update set
+        until = null, source = excluded.source, reason = null, attempt_id = excluded.attempt_id,
+        added_at = excluded.added_at, added_by = excluded.added_by
+    where dnc.until is not null
+    returning scope, tenant_id, campaign_id, attempt_id
+),
+audited as (
+    insert into audit (who, what, tenant_id, campaign_id, detail)
+    select 'callee', 'dnc.add', tenant_id, campaign_id,
+           jsonb_build_object('attempt', attempt_id, 'scope', scope, 'numbers', count(*))
+    from opt_outs group by scope, tenant_id, campaign_id, attempt_id
 )
 insert into event (event_id, tenant_id, occurred_at, type, subject_type, subject_id, seq, schema_v, payload)
 select line.* from writes, json_to_recordset(value -> 'events') as line (
@@ -135,7 +174,7 @@ on conflict do nothing
 """
 _CONTEXTS = """
 select attempt.id, attempt.state, attempt.revision_id, attempt.trunk, attempt.node, contact.language, contact.fields,
-       revision.sha256, clock_timestamp() as now, flow_result.result,
+       contact.zones, revision.sha256, clock_timestamp() as now, flow_result.result,
        exists (select from answer_try where attempt_id = attempt.id) as had_tries
 from attempt
 join contact on contact.id = attempt.contact_id

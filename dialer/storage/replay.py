@@ -59,11 +59,11 @@ where t.id = made.contact_id
 _LEFT = text("""
 update contact t set attempts = d.attempts, wave = d.wave,
   next_attempt_at = d.next_attempt_at, next_number = d.next_number, avoid_trunks = string_to_array(d.avoid, ' '),
-  closed_as = d.closed_as, on_hold = d.on_hold
+  closed_as = d.closed_as, on_hold = d.on_hold, waits_for = d.waits_for
 from unnest(cast(:ids as uuid[]), cast(:attempts as int[]), cast(:wave as int[]),
             cast(:next_attempt_at as timestamptz[]), cast(:next_number as text[]), cast(:avoid as text[]),
-            cast(:closed_as as text[]), cast(:on_hold as bool[]))
-    as d (id, attempts, wave, next_attempt_at, next_number, avoid, closed_as, on_hold)
+            cast(:closed_as as text[]), cast(:on_hold as bool[]), cast(:waits_for as text[]))
+    as d (id, attempts, wave, next_attempt_at, next_number, avoid, closed_as, on_hold, waits_for)
   join attempt a on a.id = d.id
 where t.id = a.contact_id
   and not exists (select from attempt later where later.contact_id = t.id and later.submitting_at > a.submitting_at)
@@ -190,7 +190,7 @@ class Replay:
         await insert_rows(self._connection, tables.event, events)
 
 
-_CHANGE = ("attempts", "wave", "next_attempt_at", "next_number", "closed_as", "on_hold")
+_CHANGE = ("attempts", "wave", "next_attempt_at", "next_number", "closed_as", "on_hold", "waits_for")
 
 
 def _left_by(line: Line) -> dict[str, Any]:
