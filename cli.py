@@ -14,6 +14,7 @@ from dialer.campaign.load import load_campaign
 from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.control_command import drain, pause, resume, set_, stop
+from dialer.dnc_command import dnc_group
 from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
 from dialer.lab.commands import lab_group
@@ -49,6 +50,7 @@ SIBLINGS = Siblings(
 root.add_command(validate)
 root.add_command(schema)
 root.add_command(contacts_group)
+root.add_command(dnc_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
 root.add_command(status_command)

@@ -77,6 +77,12 @@ class DncList:
     scope: DncScope
     tenant_id: str | None = None
     campaign_id: int | None = None
+    campaign: str | None = None
+    """Its name."""
+
+    def __str__(self) -> str:
+        name = {DncScope.SITE: "", DncScope.TENANT: f" {self.tenant_id}", DncScope.CAMPAIGN: f" {self.campaign}"}
+        return f"the list of the {self.scope.value}{name[self.scope]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +101,11 @@ class Entry:
     until: datetime | None
     """None: for good."""
     expired: bool
+
+    @property
+    def on(self) -> DncList:
+        """The list that it stands on."""
+        return DncList(scope=self.scope, tenant_id=self.tenant_id, campaign=self.campaign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +168,11 @@ def listed(connection: Connection, of: DncList | None) -> Iterator[Entry]:
     with connection.execute(_OF_LIST, values, execution_options=_STREAMED) as result:
         for row in result:
             yield _entry(row)
+
+
+def tenants(connection: Connection) -> list[str]:
+    """Every tenant that has a campaign, in the order of the alphabet."""
+    return list(connection.execute(text("select distinct tenant_id from campaign order by 1")).scalars())
 
 
 def calls_under_way(connection: Connection, of: DncList, numbers: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ STOREYS = {
         "run",
         "run_command",
         "control_command",
+        "dnc_command",
         "engine_process",
         "fleet",
         "engine_command",
