@@ -141,6 +141,8 @@ contact = Table(
     Column("import_id", BigInteger, ForeignKey("contact_import.id"), nullable=True),
     Column("line", Integer, nullable=True),
     Column("waits_for", Text, nullable=True),
+    Column("withdrawn_at", _AT, nullable=True),
+    Column("resumes_at", _AT, nullable=True),
     Column("seq", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("campaign_id", "person_id"),
     CheckConstraint("(next_attempt_at is null) = (next_number is null)", name="due"),
