@@ -12,7 +12,7 @@ from typing import Any
 from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import FLOW, Disposition
 from dialer.campaign.capacity import TrunkUse
-from dialer.campaign.retry import RetryPolicy
+from dialer.campaign.retry import RETRYABLE, RetryPolicy
 from dialer.contacts.contact import Terms
 from dialer.engine.campaign_loop import CampaignLoop
 from dialer.engine.capacity import Capacity
@@ -34,9 +34,7 @@ OLD_EVENT_S = 1.0
 """TCP keeps order and loses nothing, so disorder among messages is short."""
 _AGAIN = {"after": "5s", "times": 50}
 EAGER = Terms(
-    retry=RetryPolicy.model_validate(
-        {"attempts": 50, **dict.fromkeys(set(RetryPolicy.model_fields) - {"attempts"}, _AGAIN)}
-    ),
+    retry=RetryPolicy.model_validate({"attempts": 50, **dict.fromkeys(set(RETRYABLE) - {"completed"}, _AGAIN)}),
     longest_s=120,
     trunks=("a", "b"),
 )
