@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import click
@@ -18,10 +19,14 @@ from dialer import settings as settings_module
 from dialer.campaign.caller_identity import in_words
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.schema import schema_text
-from dialer.clock import utc_now
+from dialer.clock import monotonic, utc_now
+from dialer.contacts.sources import is_pattern
+from dialer.control_command import operator
 from dialer.errors import InvalidInput, Problem
 from dialer.storage import campaigns, contacts, event_log, migrate
-from dialer.storage.prepare import prepare, require_columns
+from dialer.storage.deliveries import Deliveries, Delivery, Watched, watched
+from dialer.storage.folder import RESTS_S
+from dialer.storage.prepare import ImportSummary, prepare, require_columns
 from dialer.storage.reading import reading
 from dialer.storage.session import plain_errors, sync_engine
 
@@ -69,7 +74,7 @@ def validate(context: click.Context, file: Path, settings_path: Path | None, as_
 
 def _column_problems(loaded: LoadedCampaign) -> list[Problem]:
     try:
-        require_columns(loaded)
+        require_columns(loaded, utc_now())
     except InvalidInput as error:
         return list(error.problems)
     return []
@@ -122,12 +127,14 @@ def contacts_group() -> None:
 
 @contacts_group.command("import")
 @_FILE
+@click.option("--delivery", type=click.Path(path_type=Path), help="Import this file instead of what `from` names.")
 @_SETTINGS
 @_JSON
-def import_(file: Path, settings_path: Path | None, as_json: bool) -> None:
+def import_(file: Path, delivery: Path | None, settings_path: Path | None, as_json: bool) -> None:
     """Import the people of a campaign file; nobody is called before `dialer run`.
 
-    The same CSV again changes nothing. Rows that cannot be called are listed in NAME.csv.rejects.csv beside it.
+    Who is new comes in, who is different is changed, who is missing is called no more (unless `missing: keep`). The
+    same file again changes nothing. What is not plainly new or unchanged is listed in NAME.report.csv beside it.
 
     Example: dialer contacts import examples/health-check/campaign.yaml
     """
@@ -139,15 +146,78 @@ def import_(file: Path, settings_path: Path | None, as_json: bool) -> None:
     engine = sync_engine(settings)
     try:
         migrate.require_current(engine)
-        summary = prepare(engine, loaded, utc_now(), rejects_dir=settings.state_dir / "rejects").import_summary
+        rejects_dir = settings.state_dir / "rejects"
+        made = prepare(engine, loaded, utc_now(), _on_stderr, rejects_dir, by=operator(), delivery=delivery)
     finally:
         engine.dispose()
+    click.echo(json.dumps(_import_facts(made.import_summary)) if as_json else made.in_words)
+
+
+def _on_stderr(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _import_facts(summary: ImportSummary | None) -> dict[str, Any]:
+    if summary is None:
+        return {"file": None}
+    report = str(summary.report_file) if summary.report_file else None
+    facts = {"file": str(summary.file), "unchanged": summary.unchanged, "report_file": report, "form": summary.form}
+    return facts | asdict(summary.counts)
+
+
+@contacts_group.command()
+@click.argument("name")
+@_SETTINGS
+@_JSON
+@click.pass_context
+def deliver(context: click.Context, name: str, settings_path: Path | None, as_json: bool) -> None:
+    """Look into the folder of a campaign's daily base now, as the engine does each minute while it runs.
+
+    The newest complete delivery is merged; a broken one is moved to `aside/` with the reason. Complete is a file with a
+    .done file beside it, or one to which nobody writes for 10 seconds.
+
+    Example: dialer contacts deliver health-check
+    """
+    settings = settings_module.load(settings_path)
+    engine = sync_engine(settings)
+    try:
+        with reading(engine) as connection:
+            campaign = watched(campaigns.require(connection, name))
+        source = campaign.base.contacts.source
+        if not is_pattern(source):
+            raise InvalidInput(f"{name} reads one file, {source}. Import it with `dialer contacts import`.")
+        found = _two_looks(Deliveries(engine, settings.state_dir / "rejects", operator()), campaign)
+    finally:
+        engine.dispose()
+    for delivery in found:
+        if delivery.problem is not None:
+            click.echo(str(delivery), err=True)
+        elif not as_json:
+            click.echo(str(delivery))
     if as_json:
-        rejects = str(summary.rejects_file) if summary.rejects_file else None
-        facts = {"file": str(summary.file), "unchanged": summary.unchanged, "rejects_file": rejects}
-        click.echo(json.dumps(facts | asdict(summary.counts)))
-    else:
-        click.echo(str(summary))
+        click.echo(json.dumps([_delivery_facts(delivery) for delivery in found]))
+    elif not found:
+        click.echo(f"{name}: nothing new in {source}")
+    context.exit(max((one.problem.exit_code for one in found if one.problem is not None), default=0))
+
+
+def _two_looks(folder: Deliveries, campaign: Watched) -> list[Delivery]:
+    """The second look only for what may still be written to."""
+    first = list(folder.look_for(campaign, utc_now(), monotonic()))
+    if first or folder.nothing_awaited(campaign):
+        return first
+    click.echo(f"waiting {RESTS_S} s to see that nobody writes to the newest file", err=True)
+    sleep(RESTS_S)
+    return list(folder.look_for(campaign, utc_now(), monotonic()))
+
+
+def _delivery_facts(delivery: Delivery) -> dict[str, Any]:
+    facts = _import_facts(delivery.summary) | {"file": str(delivery.file)}
+    if delivery.problem is not None:
+        problems = [asdict(one) for one in getattr(delivery.problem, "problems", ())]
+        aside = str(delivery.aside) if delivery.aside else None
+        facts |= {"refused": str(delivery.problem), "problems": problems, "aside": aside}
+    return facts
 
 
 @contacts_group.command("list")

@@ -20,14 +20,52 @@ _PLACEHOLDER = re.compile(r"\{(?:e164|digits|national)\}")
 
 UNKNOWN_ZONE = "Etc/Unknown"
 
-# Calling these costs the operator money, or reaches a machine for payment; nobody runs a campaign at them.
-_COSTLY = {
-    PhoneNumberType.PREMIUM_RATE,
-    PhoneNumberType.SHARED_COST,
-    PhoneNumberType.UAN,
-    PhoneNumberType.PERSONAL_NUMBER,
-    PhoneNumberType.PAGER,
+
+class NumberKind(Enum):
+    """What a number is for, as the numbering plans say (libphonenumber's types)."""
+
+    MOBILE = "mobile"
+    FIXED = "fixed"
+    FIXED_OR_MOBILE = "fixed_or_mobile"
+    """The plan does not tell them apart, as in North America."""
+    VOIP = "voip"
+    TOLL_FREE = "toll_free"
+    VOICEMAIL = "voicemail"
+    PREMIUM = "premium"
+    SHARED_COST = "shared_cost"
+    UAN = "uan"
+    """One number for all offices of a company (universal access number)."""
+    PERSONAL = "personal"
+    PAGER = "pager"
+    SATELLITE = "satellite"
+    """Satellites and the networks of no country (country codes 870, 881, 882 and 883)."""
+
+
+KIND_OF_TYPE = {
+    PhoneNumberType.MOBILE: NumberKind.MOBILE,
+    PhoneNumberType.FIXED_LINE: NumberKind.FIXED,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: NumberKind.FIXED_OR_MOBILE,
+    PhoneNumberType.VOIP: NumberKind.VOIP,
+    PhoneNumberType.TOLL_FREE: NumberKind.TOLL_FREE,
+    PhoneNumberType.VOICEMAIL: NumberKind.VOICEMAIL,
+    PhoneNumberType.PREMIUM_RATE: NumberKind.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberKind.SHARED_COST,
+    PhoneNumberType.UAN: NumberKind.UAN,
+    PhoneNumberType.PERSONAL_NUMBER: NumberKind.PERSONAL,
+    PhoneNumberType.PAGER: NumberKind.PAGER,
 }
+COSTLY = frozenset(
+    {
+        NumberKind.PREMIUM,
+        NumberKind.SHARED_COST,
+        NumberKind.UAN,
+        NumberKind.PERSONAL,
+        NumberKind.PAGER,
+        NumberKind.SATELLITE,
+    }
+)
+"""Calling these costs the operator money, or reaches a machine for payment; a campaign calls them only by name."""
+SATELLITE_CODES = frozenset({870, 881, 882, 883})
 
 
 class NumberReject(Enum):
@@ -41,10 +79,13 @@ class NumberReject(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """One number that may be dialled, and the IANA time zones where it may ring (sorted)."""
+    """One number that can exist, and the IANA time zones where it may ring (sorted)."""
 
     number: str
     zones: tuple[str, ...]
+    kind: NumberKind
+    country: str
+    """ISO 3166 alpha-2; `001` for what belongs to no country."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +142,12 @@ def national(number: str) -> str:
 
 
 def parse(text: str, region: str | None) -> Number | NumberReject:
+    """A number that may be dialled, from what people write; costly ones are refused. Otherwise as `read`."""
+    number = read(text, region)
+    return NumberReject.COSTLY if isinstance(number, Number) and number.kind in COSTLY else number
+
+
+def read(text: str, region: str | None) -> Number | NumberReject:
     """A number as people write it, to E.164. `region` (ISO 3166 alpha-2) reads numbers without a country code."""
     text = text.strip()
     if not text:
@@ -115,14 +162,17 @@ def parse(text: str, region: str | None) -> Number | NumberReject:
     if number.extension:
         # E.164 has no place for it: the call would reach the switchboard instead of the person.
         return NumberReject.NOT_A_NUMBER
-    if not phonenumbers.is_valid_number(number):
-        return NumberReject.INVALID
-    if phonenumbers.number_type(number) in _COSTLY:
-        return NumberReject.COSTLY
+    kind = KIND_OF_TYPE.get(phonenumbers.number_type(number))
     formatted = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    if not E164.fullmatch(formatted):
+    # A number is valid when its plan gives it a type (phonenumbers.is_valid_number).
+    if kind is None or not E164.fullmatch(formatted):
         return NumberReject.INVALID
-    return Number(number=formatted, zones=tuple(sorted(timezone.time_zones_for_number(number))))
+    return Number(
+        number=formatted,
+        zones=tuple(sorted(timezone.time_zones_for_number(number))),
+        kind=NumberKind.SATELLITE if number.country_code in SATELLITE_CODES else kind,
+        country=phonenumbers.region_code_for_number(number) or "",
+    )
 
 
 def is_region(code: str) -> bool:

@@ -189,7 +189,9 @@ class _Desk:
         loaded, settings = self._loaded, self._settings
         migrate.require_current(self._engine)
         self._refuse_change_under_way(elsewhere=elsewhere)
-        made = prepare(self._engine, loaded, utc_now(), self._view.note, settings.state_dir / "rejects")
+        rejects_dir = settings.state_dir / "rejects"
+        made = prepare(self._engine, loaded, utc_now(), self._view.note, rejects_dir, by=operator())
+        self._view.note(made.in_words)
         self._siblings.build_prompts(loaded, settings, _prompt_progress(self._view))
         self._campaign = running(loaded.campaign, made.campaign_id, made.revision_id, self._overrides)
         return self._campaign
@@ -266,7 +268,7 @@ def _say_what_would_be_done(loaded: LoadedCampaign, overrides: Overrides, settin
     people = numbers = rejected = uncarried = callable_now = 0
     now, rules = utc_now(), rules_of(loaded.campaign)
     open_by_zones: dict[str, bool] = {}
-    for row in read_people(loaded):
+    for row in read_people(loaded, now):
         if not isinstance(row, Accepted):
             rejected += 1
             continue

@@ -239,12 +239,12 @@ def _text_problems(campaign: Campaign, key: tuple[str, ...], text: str | Recordi
         yield problem("text-too-long", f"the text has {len(text)} characters; nobody listens to more than "
                       f"{MAX_TEXT_CHARS}", "shorten it, or split it into several steps")  # fmt: skip
     try:
-        missing = personal.unknown(text, campaign.contacts.fields)
+        missing = personal.unknown(text, campaign.contacts.field_names)
     except ValueError as error:
         yield problem("bad-braces", f"{error}", "write {name} for a field, and {{ or }} for a brace that is spoken")
         return
     for name in missing:
-        fields = ", ".join(campaign.contacts.fields) or "none yet"
+        fields = ", ".join(campaign.contacts.field_names) or "none yet"
         yield problem("unknown-field", f"{{{name}}} is not a field of the contacts",
                       f"use one of contacts.fields ({fields}), or add {name} there")  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from dialer.campaign.model import Campaign, Prompt, Recording
 from dialer.campaign.values import duration_text
 from dialer.campaign.wording import Finding, findings, located, not_built
 from dialer.campaign.yaml_file import Key, YamlFile, dotted
+from dialer.contacts import sources
 from dialer.errors import InvalidInput, Problem
 from dialer.phone import NumberReject, is_region, parse
 from dialer.settings import Settings, TrunkSettings
@@ -38,10 +38,6 @@ class LoadedCampaign:
     sha256: str
     path: Path
     lines: dict[Key, int]
-
-    def contacts_file(self) -> Path:
-        """The CSV with the people."""
-        return self.base_dir / self.campaign.contacts.source
 
 
 def load_campaign(path: Path) -> LoadedCampaign:
@@ -125,9 +121,9 @@ def _several_not_built(data: dict[str, Any]) -> Iterator[Finding]:
     """Values of a right key that only a later release understands."""
     contacts = data.get("contacts")
     source = contacts.get("from") if isinstance(contacts, dict) else None
-    if isinstance(source, list) or (isinstance(source, str) and re.search(r"[*?\[]|/$", source)):
-        yield Finding(key=("contacts", "from"), code="not-built-yet", message="several files, folders and patterns "
-                      "are not built yet", fix="name one CSV file")  # fmt: skip
+    if isinstance(source, list):
+        yield Finding(key=("contacts", "from"), code="not-built-yet", message="several files are not built yet",
+                      fix="name one file, or a folder that receives the daily base, such as base/")  # fmt: skip
     steps = data.get("flow")
     for name, step in steps.items() if isinstance(steps, dict) else ():
         keys = step.get("keys") if isinstance(step, dict) else None
@@ -173,16 +169,31 @@ def _with_placeholders(data: dict[str, Any], found: list[Finding]) -> Campaign |
 
 
 def _missing_files(campaign: Campaign, base_dir: Path) -> Iterator[Finding]:
-    places: list[tuple[Key, str]] = [(("contacts", "from"), campaign.contacts.source)]
+    source = campaign.contacts.source
+    if sources.is_pattern(source):
+        yield from _missing_folder(source, base_dir)
+        source = ""
+    places: list[tuple[Key, str]] = [(("contacts", "from"), source)] if source else []
     for name, step in campaign.flow.items():
         for word, prompt in flow.prompts(step):
             places += _recordings(("flow", name, word), prompt)
     for key, file in places:
-        if re.search(r"[*?\[]|/$", file) and key == ("contacts", "from"):
-            continue
         if "\0" in file or not (base_dir / file).is_file():
             yield Finding(key=key, code="no-such-file", message=f"there is no file {file!r} beside the campaign file",
                           fix="correct the path, or put the file there")  # fmt: skip
+
+
+def _missing_folder(source: str, base_dir: Path) -> Iterator[Finding]:
+    key: Key = ("contacts", "from")
+    try:
+        folder = sources.pattern_of(base_dir, source).folder
+    except ValueError as error:
+        yield Finding(key=key, code="wrong-form", message=f"{source!r}: {error}",
+                      fix="write for example base/ or base/base-{date}.csv")  # fmt: skip
+        return
+    if not folder.is_dir():
+        yield Finding(key=key, code="no-such-file", message=f"there is no folder {source.rpartition('/')[0]!r} beside "
+                      "the campaign file", fix="correct the path, or make the folder")  # fmt: skip
 
 
 def _recordings(key: Key, prompt: Prompt) -> Iterator[tuple[Key, str]]:
@@ -198,6 +209,10 @@ def _doubtful_numbers(campaign: Campaign) -> Iterator[Finding]:
     if region is not None and not is_region(region):
         yield Finding(key=("contacts", "region"), code="wrong-value", message=f"{region} is no country with telephones",
                       fix="write the two letters of ISO 3166, such as PL")  # fmt: skip
+    for place, code in enumerate(campaign.contacts.countries or ()):
+        if not is_region(code):
+            yield Finding(key=("contacts", "countries", place), code="wrong-value", message=f"{code} is no country "
+                          "with telephones", fix="write the two letters of ISO 3166, such as PL")  # fmt: skip
     capacity = campaign.capacity
     shown: list[tuple[Key, str]] = [(("capacity", "caller_id", *key), n) for key, n in numbers_of(capacity.caller_id)]
     for place, use in enumerate(capacity.trunks):

@@ -26,6 +26,7 @@ def schema() -> dict[str, Any]:
     for part in ("Calling", "Pack"):
         for name in ("last_call", "gap"):
             made["$defs"][part]["properties"][name]["default"] = values.duration_text(0)
+    made["$defs"]["Contacts"]["properties"]["withdraw_at_most"]["default"] = "50%"
     capacity["max_silent"]["default"] = f"{Capacity.model_fields['max_silent'].default:.0%}"
     return {"$schema": DIALECT, **made}
 

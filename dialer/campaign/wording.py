@@ -31,6 +31,8 @@ _EXAMPLES = {
     "contacts": "{from: contacts.csv, numbers: [mobile]}",
     "from": "contacts.csv",
     "numbers": "[mobile]",
+    "types": "[mobile, fixed]",
+    "countries": "[PL]",
     "calling": '{window: {mon-fri: "09:00-20:00"}}',
     "window": '{mon-fri: "09:00-20:00"}',
     "pack": "our-rules",

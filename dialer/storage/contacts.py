@@ -1,6 +1,7 @@
-"""People into a campaign: rows stream through COPY into a stage, then become persons and contacts.
+"""People into a campaign: rows stream through COPY into a stage, which is merged with the contacts that are there.
 
-The stage holds the whole file, so that who stands twice is found by the database and not by a set in memory.
+The stage holds the whole file, so that who stands twice is found by the database and not by a set in memory. Contacts
+change last: whoever has a verdict to store waits for their rows as short as can be.
 """
 
 from __future__ import annotations
@@ -8,54 +9,132 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
-from dialer.contacts.ingest import Accepted, Rejected, RejectReason
+from dialer.contacts.ingest import Accepted
+from dialer.contacts.merge import Change, MergePolicy, too_many_withdrawn
+from dialer.contacts.rows import Rejected, RejectReason
+from dialer.errors import DialerError
 from dialer.storage.tables import contact, contact_import, person
 
 _STAGE = """
 create temporary table contact_stage (
-    line bigint not null, person_key text, numbers text[], zones text, language text, fields jsonb,
+    line int, person_key text, numbers text[], zones text, language text, fields jsonb, priority smallint,
     reason text, detail text, number text
 ) on commit drop
 """
 _COPY = (
-    "copy contact_stage (line, person_key, numbers, zones, language, fields, reason, detail, number) from stdin"
+    "copy contact_stage (line, person_key, numbers, zones, language, fields, priority, reason, detail, number) "
+    "from stdin"
 )  # fmt: skip
+
+# Sorts and joins of a million rows in memory; the server's usual 4 MB would send each to disk.
+_MEMORY = "select set_config('work_mem', '64MB', true)"
 
 # The first good row of a person counts; the others are told, with the line that they repeat.
 _REJECT_REPEATED = """
 update contact_stage as later set reason = :reason, detail = 'the same person as in line ' || first.line
-from (select person_key, min(line) as line from contact_stage where reason is null group by person_key) as first
+from (select person_key, min(line) as line from contact_stage where reason is null
+      group by person_key having count(*) > 1) as first
 where later.person_key = first.person_key and later.line <> first.line and later.reason is null
+"""
+_REJECT_CALLED_LATELY = """
+update contact_stage as row set reason = :reason, detail = 'another campaign called since ' || :shown
+where row.reason is null and row.line in (
+    select stage.line from contact_stage as stage cross join lateral unnest(stage.numbers) as n(number)
+      join attempt on attempt.number = n.number and attempt.submitting_at > :since
+    where attempt.campaign_id <> :campaign
+    union all
+    select stage.line from contact_stage as stage
+      join person on person.tenant_id = :tenant and person.person_key = stage.person_key
+      join attempt on attempt.person_id = person.id and attempt.submitting_at > :since
+    where attempt.campaign_id <> :campaign
+  ) and not exists (
+    select from person join contact on contact.person_id = person.id and contact.campaign_id = :campaign
+    where person.tenant_id = :tenant and person.person_key = row.person_key
+  )
 """
 # In the order of the keys: two imports at once would else wait for each other's persons in a circle.
 _ADD_PERSONS = """
 insert into person (tenant_id, person_key)
-select :tenant, person_key from contact_stage where reason is null order by person_key
+select :tenant, stage.person_key from contact_stage as stage
+where stage.reason is null and not exists (
+  select from person where person.tenant_id = :tenant and person.person_key = stage.person_key)
+order by stage.person_key collate "C"
 on conflict (tenant_id, person_key) do nothing
 """
 _ADD_CONTACTS = """
-insert into contact (campaign_id, person_id, numbers, zones, language, fields, next_number, next_attempt_at)
-select :campaign, person.id, stage.numbers, stage.zones, stage.language, stage.fields, stage.numbers[1], :now
+insert into contact (campaign_id, person_id, numbers, zones, language, fields, priority, import_id, line, next_number,
+                     next_attempt_at)
+select :campaign, person.id, stage.numbers, stage.zones, stage.language, stage.fields, stage.priority, :import,
+       stage.line, stage.numbers[1], :now
 from contact_stage as stage
 join person on person.tenant_id = :tenant and person.person_key = stage.person_key
 where stage.reason is null
 order by stage.line
 on conflict (campaign_id, person_id) do nothing
 """
+# Contacts that are closed for another reason are history. Who returns is due when they were due, at the earliest now.
+# A number that is due stays due while the base has it; a trigger sees to the rest (migration 0005).
+_CHANGE = """
+with differing as materialized (
+  select c.id, c.closed_as is not null as returned, s.line, s.person_key, s.numbers, s.zones, s.language, s.fields,
+    s.priority, concat_ws(', ',
+      case when c.numbers <> s.numbers then 'numbers' end, case when c.zones <> s.zones then 'time zone' end,
+      case when c.language is distinct from s.language then 'language' end,
+      case when c.fields <> s.fields then 'fields' end, case when c.priority <> s.priority then 'priority' end
+    ) as what
+  from contact_stage as s
+  join person as p on p.tenant_id = :tenant and p.person_key = s.person_key
+  join contact as c on c.campaign_id = :campaign and c.person_id = p.id
+  where s.reason is null and (c.closed_as is null or c.closed_as = :withdrawn)
+    and (c.withdrawn_at is not null or (c.numbers, c.zones, c.language, c.fields, c.priority)
+           is distinct from (s.numbers, s.zones, s.language, s.fields, s.priority))
+  order by c.id for no key update of c
+), changed as (
+  update contact as c set numbers = d.numbers, zones = d.zones, language = d.language, fields = d.fields,
+    priority = d.priority, import_id = :import, line = d.line, withdrawn_at = null, resumes_at = null, closed_as = null,
+    next_attempt_at = case when c.closed_as is not null then greatest(:now, c.resumes_at) else c.next_attempt_at end,
+    next_number = case when c.closed_as is not null then d.numbers[1]
+                       when c.next_number is null or c.next_number = any(d.numbers) then c.next_number
+                       else d.numbers[1] end
+  from differing as d where c.id = d.id
+)
+insert into contact_stage (line, person_key, reason, detail)
+select line, person_key, case when returned then :returned else :changed end, what from differing
+"""
+# In a call they are only marked: the trigger closes them when the verdict would make them due again.
+_WITHDRAW = """
+with gone as materialized (
+  select c.id, p.person_key from contact as c join person as p on p.id = c.person_id
+  where c.campaign_id = :campaign and c.closed_as is null and c.withdrawn_at is null and not exists (
+    select from contact_stage as s where s.person_key = p.person_key and s.reason is null)
+  order by c.id for no key update of c
+), marked as (
+  update contact as c set withdrawn_at = :now from gone where c.id = gone.id
+)
+insert into contact_stage (person_key, reason, detail)
+select person_key, :withdrawn, 'not in this delivery' from gone
+"""
+_OPEN = """
+select count(*) from contact where campaign_id = :campaign and closed_as is null and withdrawn_at is null
+"""
+_ANYBODY = "select exists (select from contact where campaign_id = :campaign)"
 _COUNTS = """
 select count(*) filter (where reason is null) as good,
        count(*) filter (where reason is not null and reason <> :note) as rejected,
        count(*) filter (where reason = :note) as notes
 from contact_stage
 """
-_REJECTS = "select line, reason, detail, number from contact_stage where reason is not null order by line, reason"
+_REPORT = """
+select line, person_key, reason, detail, number from contact_stage where reason is not null
+order by line nulls last, reason, person_key
+"""
 
 
 _STREAMED = {"yield_per": 1000}
@@ -64,40 +143,87 @@ _STREAMED = {"yield_per": 1000}
 
 @dataclass(frozen=True, kw_only=True)
 class ImportCounts:
-    """What an import came to, in rows of the file (`left_out` in numbers)."""
+    """What an import came to, in rows of the file (`left_out` in numbers, `withdrawn` in contacts)."""
 
-    accepted: int
+    accepted: int = 0
     """New contacts, due at once."""
-    duplicates: int
-    """People who are in the campaign already; nothing about them changed."""
-    rejected: int
-    left_out: int
+    changed: int = 0
+    """Contacts whose numbers, fields or the like are others now, and those who are back."""
+    unchanged: int = 0
+    withdrawn: int = 0
+    """Contacts who are not in this delivery: not called any more."""
+    rejected: int = 0
+    left_out: int = 0
     """Numbers that are not dialled, of people who are."""
 
 
-def import_rows(
-    connection: Connection, campaign_id: int, tenant_id: str, rows: Iterable[Accepted | Rejected], now: datetime
-) -> ImportCounts:
-    """Adds the people who are new to the campaign; they are due at `now`, at their first number.
+@dataclass(frozen=True, kw_only=True)
+class Into:
+    """Where people are imported to, and under which import they stand."""
 
-    Runs in the caller's transaction. What was rejected can be read with `rejects` until that ends.
+    campaign_id: int
+    tenant_id: str
+    import_id: int
+    policy: MergePolicy
+
+
+class ShrunkBase(DialerError):
+    """The delivery lacks so many contacts that it is taken for a part of one."""
+
+    def __init__(self, withdrawn: int, open_before: int) -> None:
+        super().__init__(f"{withdrawn} of {open_before} open contacts are not in it")
+
+
+def merge_rows(
+    connection: Connection, into: Into, rows: Iterable[Accepted | Rejected], now: datetime
+) -> ImportCounts:  # fmt: skip
+    """Adds who is new, due at `now` at their first number; changes who is different; withdraws who is missing.
+
+    Runs in the caller's transaction; what `report` gives can be read until that ends. Raises ShrunkBase.
     """
+    connection.execute(text(_MEMORY))
     connection.execute(text(_STAGE))
     _copy(connection, rows)
     connection.execute(text("analyze contact_stage"))
-    connection.execute(text(_REJECT_REPEATED), {"reason": RejectReason.DUPLICATE_PERSON.value})
+    values = {"campaign": into.campaign_id, "tenant": into.tenant_id, "import": into.import_id, "now": now}
+    _reject(connection, into, now)
     counts = connection.execute(text(_COUNTS), {"note": RejectReason.NUMBER_LEFT_OUT.value}).one()
-    connection.execute(text(_ADD_PERSONS), {"tenant": tenant_id})
-    values = {"campaign": campaign_id, "tenant": tenant_id, "now": now}
+    connection.execute(text(_ADD_PERSONS), values)
+    others = connection.execute(text(_ANYBODY), values).scalar_one()
+    open_before = connection.execute(text(_OPEN), values).scalar_one() if others else 0
     accepted = connection.execute(text(_ADD_CONTACTS), values).rowcount
+    changed = withdrawn = 0
+    if others and counts.good:
+        words = {change.name.lower(): change.value for change in Change}
+        changed = connection.execute(text(_CHANGE), values | words).rowcount
+        if into.policy.missing == "withdraw":
+            withdrawn = connection.execute(text(_WITHDRAW), values | words).rowcount
+            if too_many_withdrawn(withdrawn, open_before, into.policy):
+                raise ShrunkBase(withdrawn, open_before)
     return ImportCounts(
-        accepted=accepted, duplicates=counts.good - accepted, rejected=counts.rejected, left_out=counts.notes
+        accepted=accepted, changed=changed, unchanged=counts.good - accepted - changed, withdrawn=withdrawn,
+        rejected=counts.rejected, left_out=counts.notes,
     )  # fmt: skip
 
 
-def rejects(connection: Connection) -> Iterator[Sequence[Any]]:
-    """Line, reason, detail and masked number of what `import_rows` of this transaction rejected, by line; streamed."""
-    with connection.execute(text(_REJECTS), execution_options=_STREAMED) as result:
+def _reject(connection: Connection, into: Into, now: datetime) -> None:
+    """What only the database knows against a row."""
+    connection.execute(text(_REJECT_REPEATED), {"reason": RejectReason.DUPLICATE_PERSON.value})
+    if into.policy.not_called_within_s is not None:
+        since = now - timedelta(seconds=into.policy.not_called_within_s)
+        connection.execute(
+            text(_REJECT_CALLED_LATELY),
+            {
+                "reason": RejectReason.CALLED_LATELY.value, "since": since, "campaign": into.campaign_id,
+                "shown": since.strftime("%Y-%m-%d %H:%MZ"), "tenant": into.tenant_id,
+            },
+        )  # fmt: skip
+
+
+def report(connection: Connection) -> Iterator[Sequence[Any]]:
+    """Line, person, reason, detail and masked number of what `merge_rows` of this transaction rejected, left out,
+    changed or withdrew; by line, streamed."""
+    with connection.execute(text(_REPORT), execution_options=_STREAMED) as result:
         yield from result
 
 
@@ -106,21 +232,28 @@ def _copy(connection: Connection, rows: Iterable[Accepted | Rejected]) -> None:
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     try:
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            write = copy.write_row
             for row in rows:
-                for values in _staged(row):
-                    copy.write_row(values)
+                if isinstance(row, Rejected):
+                    write(_rejected(row))
+                    continue
+                # E.164 needs no quotes in the text of an array.
+                numbers = f"{{{','.join(row.numbers)}}}"
+                write((
+                    row.line, row.person_key, numbers, row.zones, row.language, _json(row.fields), row.priority, None,
+                    None, None,
+                ))  # fmt: skip
+                for note in row.left_out:
+                    write(_rejected(note))
     except psycopg.Error as error:
         raise DBAPIError.instance(_COPY, None, error, psycopg.Error, dialect=connection.dialect) from error
 
 
-def _staged(row: Accepted | Rejected) -> Iterator[tuple[Any, ...]]:
-    if isinstance(row, Rejected):
-        yield (row.line, None, None, None, None, None, row.reason.value, row.detail, row.number)
-        return
-    fields = json.dumps(row.fields, ensure_ascii=False)
-    yield (row.line, row.person_key, list(row.numbers), row.zones, row.language, fields, None, None, None)
-    for note in row.left_out:
-        yield from _staged(note)
+_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _rejected(row: Rejected) -> tuple[Any, ...]:
+    return (row.line, None, None, None, None, None, None, row.reason.value, row.detail, row.number)
 
 
 # -- files that were imported -------------------------------------------------------------------------------------
@@ -133,26 +266,40 @@ def wait_for_other_imports(connection: Connection, campaign_id: int) -> None:
     )
 
 
-def was_imported(connection: Connection, campaign_id: int, sha256: str) -> bool:
-    """Whether this very file was imported into the campaign, read in the same way."""
-    found = select(contact_import.c.id).where(
-        contact_import.c.campaign_id == campaign_id, contact_import.c.sha256 == sha256
-    )  # fmt: skip
-    return connection.execute(found).first() is not None
+def was_imported(connection: Connection, campaign_id: int, sha256: str, *, last: bool) -> bool:
+    """Whether this very file, read in the same way, was imported into the campaign: ever, or as the `last` one."""
+    found = (
+        select(contact_import.c.sha256)
+        .where(contact_import.c.campaign_id == campaign_id)
+        .order_by(contact_import.c.imported_at.desc(), contact_import.c.id.desc())
+    )
+    found = found.limit(1) if last else found.where(contact_import.c.sha256 == sha256)
+    return connection.execute(found).scalars().first() == sha256
 
 
-def record_import(
-    connection: Connection, campaign_id: int, sha256: str, path: str, counts: ImportCounts, now: datetime
-) -> None:
-    """Remembers a file, so that importing it again changes nothing."""
+def begin_import(connection: Connection, campaign_id: int, sha256: str, path: str, now: datetime) -> int:
+    """Remembers a file, so that importing it again changes nothing. Returns the import's id."""
+    found = text("""
+        insert into contact_import (campaign_id, sha256, path, accepted, rejected, imported_at)
+        values (:campaign, :sha256, :path, 0, 0, :now)
+        on conflict (campaign_id, sha256) do update set path = excluded.path, imported_at = excluded.imported_at
+        returning id
+    """)
+    values = {"campaign": campaign_id, "sha256": sha256, "path": path, "now": now}
+    return int(connection.execute(found, values).scalar_one())
+
+
+def end_import(connection: Connection, import_id: int, counts: ImportCounts) -> None:
+    """Notes what an import came to."""
     connection.execute(
-        insert(contact_import).values(
-            campaign_id=campaign_id,
-            sha256=sha256,
-            path=path,
+        contact_import.update()
+        .where(contact_import.c.id == import_id)
+        .values(
             accepted=counts.accepted,
             rejected=counts.rejected,
-            imported_at=now,
+            changed=counts.changed,
+            unchanged=counts.unchanged,
+            withdrawn=counts.withdrawn,
         )
     )
 
@@ -168,6 +315,7 @@ def listed(connection: Connection, campaign_id: int) -> Iterator[dict[str, Any]]
             contact.c.numbers,
             contact.c.zones,
             contact.c.language,
+            contact.c.priority,
             contact.c.attempts,
             contact.c.wave,
             contact.c.next_number,

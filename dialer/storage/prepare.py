@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import io
-import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from dialer.campaign.load import LoadedCampaign
-from dialer.contacts.ingest import MAX_RECORD_CHARS, Accepted, Rejected, read_contacts
+from dialer.campaign.number_base import Contacts
+from dialer.contacts.ingest import Accepted, read_contacts
+from dialer.contacts.merge import MergePolicy
+from dialer.contacts.rows import Rejected
+from dialer.contacts.sources import REPORT_SUFFIX, is_pattern
 from dialer.errors import DialerError, InvalidInput, Problem
-from dialer.storage import campaigns, contacts
-from dialer.storage.contacts import ImportCounts
+from dialer.storage import audit, campaigns, contacts
+from dialer.storage.contacts import ImportCounts, Into, ShrunkBase
+from dialer.storage.folder import newest_at_rest
+from dialer.storage.number_file import NumberFile, opened
 from dialer.storage.session import plain_errors
 
 Progress = Callable[[str], None]
+_SAY_EVERY = 250_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSummary:
-    """What became of the people of a campaign's CSV."""
+    """What became of the people of a file."""
 
     file: Path
     unchanged: bool
     """The same file was imported before: nothing was done."""
-    counts: ImportCounts
-    rejects_file: Path | None
+    counts: ImportCounts = field(default_factory=ImportCounts)
+    report_file: Path | None = None
+    form: str = ""
+    """The encoding of a CSV, or that it was a spreadsheet."""
 
     def __str__(self) -> str:
         if self.unchanged:
             return f"{self.file}: imported before, nothing changed"
-        parts = [f"{self.counts.accepted} new contacts"]
-        if self.counts.duplicates:
-            parts.append(f"{self.counts.duplicates} in the campaign already")
-        if self.counts.rejected:
-            parts.append(f"{self.counts.rejected} rows rejected")
-        if self.counts.left_out:
-            parts.append(f"{self.counts.left_out} numbers left out")
-        where = f"; see {self.rejects_file}" if self.rejects_file else ""
-        return f"{self.file}: {', '.join(parts)}{where}"
+        counts = self.counts
+        parts = [f"{counts.accepted} new contacts"]
+        parts += [
+            f"{number} {words}"
+            for number, words in (
+                (counts.changed, "changed"),
+                (counts.unchanged, "unchanged"),
+                (counts.withdrawn, "withdrawn"),
+                (counts.rejected, "rows rejected"),
+                (counts.left_out, "numbers left out"),
+            )
+            if number
+        ]
+        where = f"; see {self.report_file}" if self.report_file else ""
+        return f"{self.file} ({self.form}): {', '.join(parts)}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +67,24 @@ class Prepared:
 
     campaign_id: int
     revision_id: int
-    import_summary: ImportSummary
+    import_summary: ImportSummary | None
+    """None: no delivery has come yet."""
+
+    @property
+    def in_words(self) -> str:
+        """What became of the people, in a line."""
+        return str(self.import_summary) if self.import_summary is not None else "no delivery of the base has come yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What an import needs of a campaign."""
+
+    campaign_id: int
+    tenant_id: str
+    contacts: Contacts
+    how: dict[str, Any]
+    """The file's `contacts`, as it stands there."""
 
 
 def prepare(
@@ -65,105 +93,138 @@ def prepare(
     now: datetime,
     progress: Progress = lambda line: None,
     rejects_dir: Path = Path("var/rejects"),
+    *,
+    by: str = "dialer",
+    delivery: Path | None = None,
 ) -> Prepared:
     """Registers the file, imports its people and writes its calendar, all or nothing.
 
-    `rejects_dir` takes the list of rejects when the CSV's own folder cannot be written. Raises InvalidInput when no
-    row of the CSV can be called (the list of rejects is written all the same), or a column is missing.
+    `rejects_dir` takes the report when the file's own folder cannot be written; `delivery` is imported instead of what
+    `from` names. Raises InvalidInput when no row can be called (the report is written all the same), or the file is not
+    what the campaign reads.
     """
-    path = loaded.contacts_file()
-    with plain_errors(), _opened(path) as file, engine.begin() as connection:
+    path = delivery or source(loaded, now)
+    with plain_errors(), engine.begin() as connection:
         campaign_id = campaigns.identify(connection, loaded, now)
-        summary = _import(connection, campaign_id, loaded, file, rejects_dir, now)
+        base = Base(
+            campaign_id=campaign_id, tenant_id=loaded.campaign.tenant, contacts=loaded.campaign.contacts,
+            how=loaded.document["contacts"],
+        )  # fmt: skip
+        summary = None
+        if path is not None:
+            # A folder's file is imported once; one that is named is, whenever it is not the last that was.
+            again = delivery is not None or not is_pattern(base.contacts.source)
+            summary = import_file(connection, base, path, rejects_dir, now, by=by, again=again, progress=progress)
         # Only now, because it stops claims: a running campaign goes on calling while people come in.
-        registered = campaigns.register(connection, loaded, now)
+        registered = campaigns.register(connection, loaded, now, by=by)
         campaigns.refresh_calendar(connection, registered.revision_id, now)
-    progress(str(summary))
     return Prepared(
         campaign_id=campaign_id, revision_id=registered.revision_id, import_summary=summary
     )  # fmt: skip
 
 
-def read_people(loaded: LoadedCampaign) -> Iterator[Accepted | Rejected]:
-    """The campaign's people as its CSV gives them; nothing is stored."""
-    path = loaded.contacts_file()
-    with _opened(path) as file:
-        yield from read_contacts(_lines(file), loaded.campaign.contacts, str(path))
+def source(loaded: LoadedCampaign, now: datetime) -> Path | None:
+    """The file with the people now: the one that `from` names, or the newest delivery that rests; None for none yet."""
+    named = loaded.campaign.contacts.source
+    return newest_at_rest(loaded.base_dir, named, now) if is_pattern(named) else loaded.base_dir / named
 
 
-def require_columns(loaded: LoadedCampaign) -> None:
-    """Raises InvalidInput when the campaign's CSV lacks a column that the campaign reads, or cannot be read at all."""
-    path = loaded.contacts_file()
-    with _opened(path) as file:
-        read_contacts(_lines(file), loaded.campaign.contacts, str(path))
+def read_people(loaded: LoadedCampaign, now: datetime) -> Iterator[Accepted | Rejected]:
+    """The campaign's people as its file gives them; nothing is stored."""
+    path = source(loaded, now)
+    if path is not None:
+        with opened(path, loaded.document["contacts"]) as file:
+            yield from read_contacts(file.table(loaded.campaign.contacts), loaded.campaign.contacts)
 
 
-def _import(
-    connection: Connection, campaign_id: int, loaded: LoadedCampaign, file: BinaryIO, rejects_dir: Path, now: datetime
+def require_columns(loaded: LoadedCampaign, now: datetime) -> None:
+    """Raises InvalidInput when the campaign's file lacks a column that the campaign reads, or cannot be read at all."""
+    path = source(loaded, now)
+    if path is not None:
+        with opened(path, loaded.document["contacts"]) as file:
+            read_contacts(file.table(loaded.campaign.contacts), loaded.campaign.contacts)
+
+
+def import_file(
+    connection: Connection,
+    base: Base,
+    path: Path,
+    rejects_dir: Path,
+    now: datetime,
+    *,
+    by: str,
+    again: bool,
+    progress: Progress = lambda line: None,
 ) -> ImportSummary:
-    path = loaded.contacts_file()
-    sha256 = _fingerprint(loaded, file)
-    contacts.wait_for_other_imports(connection, campaign_id)
-    if contacts.was_imported(connection, campaign_id, sha256):
-        nothing = ImportCounts(accepted=0, duplicates=0, rejected=0, left_out=0)
-        return ImportSummary(file=path, unchanged=True, counts=nothing, rejects_file=None)
-    rows = read_contacts(_lines(file), loaded.campaign.contacts, str(path))
-    counts = contacts.import_rows(connection, campaign_id, loaded.campaign.tenant, rows, now)
-    rejects_file = _write_rejects(connection, path, rejects_dir) if counts.rejected + counts.left_out else None
-    if not counts.accepted + counts.duplicates:
-        raise _nobody(path, counts, rejects_file)
-    contacts.record_import(connection, campaign_id, sha256, str(path), counts, now)
-    return ImportSummary(file=path, unchanged=False, counts=counts, rejects_file=rejects_file)
+    """Merges a file into a campaign's contacts, in the caller's transaction. Raises InvalidInput.
 
-
-def _fingerprint(loaded: LoadedCampaign, file: BinaryIO) -> str:
-    """Of the file's bytes and of how they are read: another `numbers:` makes other contacts of the same file."""
-    digest = hashlib.sha256(json.dumps(loaded.document["contacts"], sort_keys=True).encode())
-    while block := file.read(1 << 20):
-        digest.update(block)
-    file.seek(0)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The CSV, opened once: what replaces it meanwhile is another file."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        problem = Problem(
-            file=str(path), line=None, key="contacts.from", code="unreadable",
-            message=f"the contacts cannot be read: {error.strerror}", fix="check the path, and that you may read it",
+    A file that was imported before changes nothing: with `again` only when it was the last one.
+    """
+    with opened(path, base.how) as file:
+        contacts.wait_for_other_imports(connection, base.campaign_id)
+        if contacts.was_imported(connection, base.campaign_id, file.sha256, last=again):
+            return ImportSummary(file=path, unchanged=True)
+        rows = _counted(read_contacts(file.table(base.contacts), base.contacts), progress)
+        import_id = contacts.begin_import(connection, base.campaign_id, file.sha256, str(path), now)
+        counts = _merge(connection, base, import_id, rows, now, path)
+        found = counts.rejected + counts.left_out + counts.changed + counts.withdrawn
+        report_file = _write_report(connection, path, rejects_dir) if found else None
+        if not counts.accepted + counts.changed + counts.unchanged:
+            raise _nobody(path, counts, report_file)
+        contacts.end_import(connection, import_id, counts)
+        _note(connection, base, file, counts, by, import_id)
+        return ImportSummary(
+            file=path, unchanged=False, counts=counts, report_file=report_file, form=file.form(base.contacts)
         )  # fmt: skip
-        raise InvalidInput(f"{path} cannot be imported", [problem]) from error
-    with file:
-        yield file
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
-    """Lines with their ends, as `read_contacts` takes them; what is not UTF-8 becomes lone surrogates."""
-    reader = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _merge(
+    connection: Connection, base: Base, import_id: int, rows: Iterable[Accepted | Rejected], now: datetime, path: Path
+) -> ImportCounts:
+    policy = MergePolicy(
+        missing=base.contacts.missing,
+        withdraw_at_most=base.contacts.withdraw_at_most,
+        not_called_within_s=base.contacts.not_called_within,
+    )
+    into = Into(campaign_id=base.campaign_id, tenant_id=base.tenant_id, import_id=import_id, policy=policy)
     try:
-        # A line without an end must not fill the memory; its pieces are rejected one by one.
-        yield from iter(lambda: reader.readline(MAX_RECORD_CHARS + 1), "")
-    finally:
-        # A wrapper that is thrown away closes the file, which belongs to the caller.
-        if not file.closed:
-            reader.detach()
+        return contacts.merge_rows(connection, into, rows, now)
+    except ShrunkBase as error:
+        problem = Problem(
+            file=str(path), line=None, key="contacts.withdraw_at_most", code="shrunk", message=str(error),
+            fix="deliver the whole base; if it is right, allow more with `withdraw_at_most`, or `missing: keep`",
+        )  # fmt: skip
+        raise InvalidInput(f"{path} looks like a part of the base; nothing was imported", [problem]) from error
 
 
-def _nobody(path: Path, counts: ImportCounts, rejects_file: Path | None) -> InvalidInput:
+def _note(
+    connection: Connection, base: Base, file: NumberFile, counts: ImportCounts, by: str, import_id: int
+) -> None:  # fmt: skip
+    audit.record(
+        connection, who=by, what="contacts.import", tenant_id=base.tenant_id, campaign_id=base.campaign_id,
+        sha256=file.sha256, detail={"file": file.name, "import": import_id, **asdict(counts)},
+    )  # fmt: skip
+
+
+def _counted(rows: Iterable[Accepted | Rejected], progress: Progress) -> Iterator[Accepted | Rejected]:
+    for count, row in enumerate(rows, 1):
+        yield row
+        if count % _SAY_EVERY == 0:
+            progress(f"{count:,} rows read")
+
+
+def _nobody(path: Path, counts: ImportCounts, report_file: Path | None) -> InvalidInput:
     if not counts.rejected:
         message, fix = "there are no rows below the header", "add a row for each person"
     else:
-        message, fix = f"all {counts.rejected} rows are rejected", f"see the reasons in {rejects_file}"
+        message, fix = f"all {counts.rejected} rows are rejected", f"see the reasons in {report_file}"
     problem = Problem(file=str(path), line=None, key="contacts.from", code="nobody-to-call", message=message, fix=fix)
     return InvalidInput(f"{path} holds nobody who can be called; nothing was imported", [problem])
 
 
-def _write_rejects(connection: Connection, path: Path, rejects_dir: Path) -> Path:
-    """The list of what is not called, beside the CSV, else in `rejects_dir`. Replaced as a whole."""
-    name = f"{path.name}.rejects.csv"
+def _write_report(connection: Connection, path: Path, rejects_dir: Path) -> Path:
+    """What is not plainly new or unchanged, beside the file, else in `rejects_dir`. Replaced as a whole."""
+    name = f"{path.name}{REPORT_SUFFIX}"
     try:
         return _replace(path.parent / name, connection)
     except OSError:
@@ -173,7 +234,7 @@ def _write_rejects(connection: Connection, path: Path, rejects_dir: Path) -> Pat
         return _replace(rejects_dir / name, connection)
     except OSError as error:
         raise DialerError(
-            f"the list of rejected rows can be written neither to {path.parent} nor to {rejects_dir}: "
+            f"the report on {path.name} can be written neither to {path.parent} nor to {rejects_dir}: "
             f"{error.strerror}. Make one of them writable, or free some space."
         ) from error
 
@@ -183,8 +244,8 @@ def _replace(target: Path, connection: Connection) -> Path:
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("line", "reason", "detail", "number"))
-            writer.writerows(contacts.rejects(connection))
+            writer.writerow(("line", "person", "reason", "detail", "number"))
+            writer.writerows(contacts.report(connection))
         Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

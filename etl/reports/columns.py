@@ -27,4 +27,5 @@ def asked(connection: Connection, campaign_id: int) -> Asked:
     for document in documents:
         questions |= dict.fromkeys(name for name, step in document["flow"].items() if "ask" in step or "menu" in step)
         fields |= dict.fromkeys(document["contacts"].get("fields", ()))
+        fields |= dict.fromkeys(document["contacts"].get("constants", ()))
     return Asked(questions=tuple(questions), fields=tuple(fields))
