@@ -78,6 +78,11 @@ def duration(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def iso(at: datetime | None) -> str | None:
+    """For programs, in UTC to the second."""
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at is not None else None
+
+
 def moment(at: datetime, now: datetime) -> str:
     """In UTC; without the day when it is today's."""
     return f"{at:%H:%MZ}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%MZ}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from dialer.engine.progress import Progress, from_data, merged
+from dialer.monitoring import outlook
 from dialer.monitoring.words import Hold
 from dialer.pacing.decide import Binding
 from dialer.pacing.ramp import ramped
@@ -152,6 +153,7 @@ def _campaign(campaign: CampaignStatus, page: StatusPage) -> dict[str, Any]:
             "of": progress.judged,
             "limit": campaign.capacity.max_silent if campaign.capacity is not None else None,
         } if progress is not None else None,
+        "forecast": outlook.as_data(outlook.outlook_now(campaign, progress, page.at), page.at),
         "due_now": progress.due_now if progress is not None else None,
         "closed": progress.closed if progress is not None else None,
         "contacts": progress.contacts if progress is not None else None,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from dialer.campaign.capacity import Capacity
 from dialer.engine.progress import Progress
+from dialer.monitoring import outlook
 from dialer.monitoring.layout import ARROW, Line, duration, laid_out, moment, number
 from dialer.monitoring.status_facts import has_engine, holds, progress_of, ramp_of, trunks_of
 from dialer.monitoring.words import Hold, in_words
@@ -176,6 +177,10 @@ def _below_campaign(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line
         return
     if progress is not None:
         yield _below("people", [f"{progress.due_now:,} due now", *_people(progress)])
+        ahead = outlook.outlook_now(campaign, progress, page.at)
+        if ahead is not None:
+            parts, late = outlook.parts(ahead, page.at), ahead.is_late(page.at)
+            yield Line(label="forecast", parts=parts, below=True, trouble=late)
         return
     old = progress_of(campaign, page, of_now=False)
     if old is not None:

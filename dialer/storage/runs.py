@@ -17,7 +17,7 @@ from dialer.calls.log import event_row
 from dialer.campaign.model import Campaign
 from dialer.campaign.running import Overrides, RunningCampaign, Wanted, WantedRun, running
 from dialer.pacing.shares import HOLD_S, NodeShare, next_share
-from dialer.storage import leases, tables
+from dialer.storage import audit, leases, tables
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,8 @@ class Order:
     """Who wants what of a campaign, and why."""
 
     verb: str
-    """As the event log has it: run, pause, resume, drain, stop, set; of the engine finished, drained, left, refused."""
+    """As the event log has it: run, pause, resume, drain, stop, set, revise; of the engine finished, drained, left,
+    refused."""
     wanted: Wanted
     by: str
     why: str | None = None
@@ -108,6 +109,18 @@ update campaign_run set max_concurrent = coalesce(:max_concurrent, max_concurren
   share = coalesce(:share, share), orders = orders + 1
 where campaign_id = :campaign and wanted <> 'idle'
 returning orders, wanted, clock_timestamp() as at, max_concurrent, calls_per_second, priority, share
+""")
+_REVISE = text("""
+update campaign_run set revision_id = :revision, max_concurrent = coalesce(:max_concurrent, max_concurrent),
+  calls_per_second = coalesce(:calls_per_second, calls_per_second), priority = coalesce(:priority, priority),
+  share = coalesce(:share, share), orders = orders + 1
+where campaign_id = :campaign and wanted <> 'idle'
+returning orders, wanted, clock_timestamp() as at
+""")
+_WEIGH = text("""
+update campaign_node n set weight = d.weight
+from unnest(cast(:nodes as text[]), cast(:weights as int[])) as d(node, weight)
+where n.campaign_id = :campaign and n.node = d.node and n.weight > 0
 """)
 _FIND = text("""
 select w.campaign_id, w.revision_id, w.wanted, w.wanted_at, w.wanted_by, w.wanted_why
@@ -187,9 +200,7 @@ def begin(
     connection.execute(_LOCK_NODES, values)
     connection.execute(_NODES, values)
     order = Order(verb="run", wanted=Wanted.RUNNING, by=by, why=why)
-    connection.execute(
-        insert(tables.event), [_event(campaign.id, campaign.tenant_id, order, row.orders, row.wanted_at)]
-    )
+    _take_down(connection, campaign.id, campaign.tenant_id, order, row.orders, row.wanted_at)
 
 
 def change(connection: Connection, campaign_id: int, tenant_id: str, order: Order, from_: Sequence[Wanted]) -> bool:
@@ -201,7 +212,7 @@ def change(connection: Connection, campaign_id: int, tenant_id: str, order: Orde
     ).first()  # fmt: skip
     if row is None:
         return False
-    connection.execute(insert(tables.event), [_event(campaign_id, tenant_id, order, row.orders, row.wanted_at)])
+    _take_down(connection, campaign_id, tenant_id, order, row.orders, row.wanted_at)
     return True
 
 
@@ -215,10 +226,37 @@ def set_limits(
         return None
     now = Overrides(**{name: getattr(row, name) for name in asdict(limits)})
     order = Order(verb="set", wanted=Wanted(row.wanted), by=by, why=why)
-    event = _event(campaign_id, tenant_id, order, row.orders, row.at)
-    event["payload"] |= asdict(now)
-    connection.execute(insert(tables.event), [event])
+    _take_down(connection, campaign_id, tenant_id, order, row.orders, row.at, asdict(now))
     return now
+
+
+def revise(
+    connection: Connection,
+    campaign_id: int,
+    tenant_id: str,
+    revision: tuple[int, int],
+    limits: Overrides,
+    weights: Mapping[str, int],
+    by: str,
+    why: str | None,
+) -> bool:
+    """Lets a campaign under way go on by another revision (its id and number); False when it is idle.
+
+    Claims by the old one are refused from the commit on. `limits` are those that the file has changed, the others stay
+    as they were set; `weights` are the nodes', which stay the same ones. Whoever calls this holds `campaigns.lock`.
+    """
+    revision_id, number = revision
+    row = connection.execute(
+        _REVISE, {"campaign": campaign_id, "revision": revision_id, **asdict(limits)}
+    ).first()  # fmt: skip
+    if row is None:
+        return False
+    values = {"campaign": campaign_id, "nodes": list(weights), "weights": list(weights.values())}
+    connection.execute(_LOCK_NODES, values)
+    connection.execute(_WEIGH, values)
+    order = Order(verb="revise", wanted=Wanted(row.wanted), by=by, why=why)
+    _take_down(connection, campaign_id, tenant_id, order, row.orders, row.at, {"revision": number})
+    return True
 
 
 def find(connection: Connection, campaign_id: int) -> StoredRun | None:
@@ -360,13 +398,27 @@ def _wanted(row: Row[Any]) -> WantedRun | None:
     )
 
 
-def _event(campaign_id: int, tenant_id: str, order: Order, seq: int, at: datetime) -> dict[str, Any]:
-    return event_row(
+def _take_down(
+    connection: Connection,
+    campaign_id: int,
+    tenant_id: str,
+    order: Order,
+    seq: int,
+    at: datetime,
+    more: Mapping[str, Any] = {},
+) -> None:
+    """Into the event log, for what is reckoned from it, and into the audit, which keeps who ordered what for good."""
+    event = event_row(
         tenant_id=tenant_id,
         occurred_at=at,
         type=f"campaign.{order.verb}",
         subject_type="campaign",
         subject_id=str(campaign_id),
         seq=seq,
-        payload={"by": order.by, "why": order.why, "wanted": order.wanted.value},
+        payload={"by": order.by, "why": order.why, "wanted": order.wanted.value, **more},
     )
+    connection.execute(insert(tables.event), [event])
+    audit.record(
+        connection, who=order.by, what=event["type"], tenant_id=tenant_id, campaign_id=campaign_id, why=order.why,
+        detail={"wanted": order.wanted.value, **more},
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, text
 
+from dialer.campaign.calendar import Interval
 from dialer.campaign.capacity import Capacity
 from dialer.storage import leases
 
@@ -64,6 +65,13 @@ where n.weight > 0 order by n.campaign_id, n.node
 _VERDICTS = text("""
 select disposition, count(*) as calls from attempt
 where campaign_id = :id and disposition is not null group by 1 order by 2 desc, 1
+""")
+# Whoever of its people it is: while somebody may be called, the campaign goes on.
+_WINDOWS = text("""
+select lower(span) as opens_at, upper(span) as closes_at from unnest((
+  select range_agg(tstzrange(o.opens_at, o.closes_at)) from open_interval o
+    join campaign_run w on w.revision_id = o.revision_id
+  where w.campaign_id = :id and w.wanted = 'running' and o.closes_at > :at)) as span order by 1
 """)
 _HELD = text("select count(*) from contact where campaign_id = :id and on_hold")
 
@@ -165,6 +173,8 @@ class CampaignStatus:
     """
     held: int | None
     """People who wait for an operator; when it was asked for by name."""
+    windows: tuple[Interval, ...] = ()
+    """While it runs: when somebody among its people may be called, from now on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +298,13 @@ def _campaigns(
             recent=counts.recent[row.id],
             verdicts=dict(map(tuple, connection.execute(_VERDICTS, one_only).all())) if one_only else None,
             held=connection.execute(_HELD, one_only).scalar_one() if one_only else None,
+            windows=_windows(connection, row.id, counts.at) if row.wanted == "running" else (),
         )
+
+
+def _windows(connection: Connection, campaign_id: int, at: datetime) -> tuple[Interval, ...]:
+    rows = connection.execute(_WINDOWS, {"id": campaign_id, "at": at})
+    return tuple(Interval(opens_at=row.opens_at, closes_at=row.closes_at) for row in rows)
 
 
 def _part(row: Row[Any], counts: _Counts) -> PartStatus:
