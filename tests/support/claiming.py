@@ -11,6 +11,7 @@ from dialer.calls.attempt import Attempt, State
 from dialer.calls.disposition import Disposition
 from dialer.clock import utc_now
 from dialer.contacts.contact import Claim, ClaimOrder
+from dialer.contacts.suppress import NO_CAPS, CapRules
 from dialer.pacing.routes import Route
 from dialer.storage.store import PostgresStore
 
@@ -88,13 +89,14 @@ def order(
     most: int = 100,
     routes: Sequence[Route] = (route("a"),),
     room: Mapping[str, int] | None = None,
+    rules: CapRules = NO_CAPS,
 ) -> ClaimOrder:
     """What a node's engine asks for; a trunk has room for all of it unless `room` says less."""
     ((revision_id,),) = database.rows("select revision_id from campaign where id = :id", id=campaign_id)
     return ClaimOrder(
         campaign_id=campaign_id, revision_id=revision_id, boot="b", ceiling=ceiling, most=most, routes=tuple(routes),
         room=room if room is not None else {one.trunk: most for one in routes}, placed={},
-        identity=lambda trunk, number: SHOWN,
+        identity=lambda trunk, number: SHOWN, rules=rules,
     )  # fmt: skip
 
 
@@ -109,3 +111,27 @@ def ended(claim: Claim, disposition: Disposition = Disposition.BUSY, at: datetim
     """The attempt with a verdict, hung up at that time; None: now."""
     at = at or utc_now()
     return replace(claim.attempt, state=State.ENDED, disposition=disposition, hung_up_at=at, ended_at=at, seq=2)
+
+
+def called(
+    database: Any,
+    campaign_id: int,
+    number: str,
+    ago: str,
+    *,
+    person: str | None = None,
+    lasted: str = "0 seconds",
+    counted: bool | None = True,
+    disposition: Disposition = Disposition.NO_ANSWER,
+) -> None:
+    """An attempt of the past: of the contact whose person is `person` (None: the number's own), begun so long ago."""
+    database.run(
+        "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
+        "submitting_at, ended_at, slot_until, disposition, counted, seq) "
+        "select gen_random_uuid(), c.campaign_id, k.revision_id, c.id, c.person_id, :number, 1, 'node-1', 'a', "
+        "'ended', now() - cast(:ago as interval), now() - cast(:ago as interval) + cast(:lasted as interval), now(), "
+        ":as, :counted, 2 from contact c join campaign k on k.id = c.campaign_id join person p on p.id = c.person_id "
+        "where c.campaign_id = :campaign and p.person_key = :person",
+        campaign=campaign_id, number=number, person=person or number, ago=ago, lasted=lasted, counted=counted,
+        **{"as": disposition.value},
+    )  # fmt: skip
