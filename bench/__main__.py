@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.claims import claims
+from bench.claims import claims, claims_rules
 from bench.engines import engines_2
 from bench.figure import Conditions, Figure, Size
 from bench.held import held_2700, held_5000
@@ -26,8 +26,8 @@ from dialer.clock import utc_now
 
 BENCHMARKS = {
     one.__name__: one
-    for one in (ivr_full, call_files, overload, held_2700, held_5000, client_cpu, first_audio, claims, engines_2,
-                ledger_cost, restart)
+    for one in (ivr_full, call_files, overload, held_2700, held_5000, client_cpu, first_audio, claims, claims_rules,
+                engines_2, ledger_cost, restart)
 }  # fmt: skip
 TARGET = Path("var/bench")
 

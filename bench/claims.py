@@ -1,10 +1,12 @@
-"""The cost of one claim, with few open contacts and with very many, in turns on one database server."""
+"""The cost of one claim, with few open contacts and very many, with rules and without, in turns on one server."""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from bench.sides import import_people, rows_of
 from dialer.campaign.load import load_campaign
 from dialer.clock import utc_now
 from dialer.contacts.contact import ClaimOrder, ClaimResult
+from dialer.contacts.suppress import NO_CAPS, CapRules, Caps
 from dialer.lab.up import Lab
 from dialer.pacing.routes import Route
 from dialer.storage.session import async_engine
@@ -30,6 +33,10 @@ ROUNDS = 3
 AIM = 1.2
 MOST = 10_000
 """The limits: never what binds."""
+RULES = CapRules(
+    number=Caps(day=2, week=5, month=10, ever=50), person=Caps(day=2, week=5, month=10, ever=50), gap_s=3600
+)
+"""Every rule there is; the calls of three days ago keep nobody back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,31 +47,81 @@ class _Campaign:
     revision_id: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """From which campaign to claim, by which rules."""
+
+    campaign: _Campaign
+    rules: CapRules = NO_CAPS
+
+
 def claims(folder: Path, size: Size) -> Result:
     """What a claim of 20 takes with a million open contacts, beside one with ten thousand."""
     many = size.calls or MANY
+    with _lab(folder, many) as (lab, small, large):
+        took = _measured(lab, {"few": _Side(campaign=small), "many": _Side(campaign=large)})
+    figures = _compared(f"one claim with {many:,} open contacts", took["many"], took["few"])
+    return [*figures, _short(took)], _conditions(f"the same with {FEW:,} open contacts")
+
+
+def claims_rules(folder: Path, size: Size) -> Result:
+    """What a claim of 20 takes with every rule on: lists, caps, the gap; a million contacts, then ten thousand."""
+    many = size.calls or MANY
+    with _lab(folder, many) as (lab, small, large):
+        _with_history(lab, many)
+        took = _measured(
+            lab, {"few": _Side(campaign=small, rules=RULES), "many": _Side(campaign=large, rules=RULES),
+                  "lists alone": _Side(campaign=large)},
+        )  # fmt: skip
+    figures = _compared(f"one claim with {many:,} open contacts", took["many"], took["few"])
+    figures += _compared("  beside it with lists alone", took["many"], took["lists alone"])
+    conditions = _conditions(f"the same with {FEW:,} open contacts; then with {many:,} and no caps")
+    return [*figures, _short(took)], conditions | {"numbers on lists": many, "earlier calls": (many + FEW) // 2}
+
+
+@contextmanager
+def _lab(folder: Path, many: int) -> Iterator[tuple[Lab, _Campaign, _Campaign]]:
+    """A campaign with few contacts, and one with many."""
     load = Load(calls=1)
     with fresh_lab(folder, load) as lab:
-        loaded = load_campaign(write_campaign(folder, load))
-        import_people(lab, loaded)
-        small = _filled(lab, FEW, "few", 0)
-        large = _filled(lab, many, "many", FEW)
-        rows_of(lab, "analyze")
-        postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
-        took = asyncio.run(_measured(lab, {"few": small, "many": large}, postmaster))
-    figures = []
-    for name, percent in (("median", 50), ("p99", 99)):
-        ours, others = (percentile(sorted(took[kind].wall_ms), percent) for kind in ("many", "few"))
-        figures.append(rounded(f"one claim with {many:,} open contacts, {name}", "ms", ours, others))
-    figures.append(
-        rounded("  CPU of PostgreSQL", "ms", *(statistics.mean(took[kind].cpu_ms) for kind in ("many", "few")))
-    )
-    conditions: Conditions = {
-        "claims": CLAIMS * (ROUNDS - 1), "people a claim": AT_A_TIME, "aim": AIM,
-        "ceiling column": f"the same with {FEW:,} open contacts",
+        import_people(lab, load_campaign(write_campaign(folder, load)))
+        yield lab, _filled(lab, FEW, "few", 0), _filled(lab, many, "many", FEW)
+
+
+def _with_history(lab: Lab, entries: int) -> None:
+    """Every second person was called three days ago; of all numbers one in fifty is on the site's list of a million."""
+    rows_of(
+        lab, "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, "
+        "state, submitting_at, ended_at, slot_until, disposition, counted, seq) "
+        "select gen_random_uuid(), c.campaign_id, k.revision_id, c.id, c.person_id, c.next_number, 1, 'node-1', "
+        "'carrier-a', 'ended', now() - interval '3 days', now() - interval '3 days', now() - interval '3 days', "
+        "'no_answer', true, 2 from contact c join campaign k on k.id = c.campaign_id "
+        "where mod(c.id, 2) = 0 and k.name <> 'bench'",
+    )  # fmt: skip
+    rows_of(
+        lab, "insert into dnc (number, scope, source, added_by) "
+        "select case mod(n, 50) when 0 then '+4850' else '+4860' end || lpad(n::text, 7, '0'), "
+        f"'site', 'import', 'bench' from generate_series(1, {entries}) as n",
+    )  # fmt: skip
+
+
+def _compared(name: str, ours: _Took, others: _Took) -> list[Figure]:
+    figures = [
+        rounded(f"{name}, {word}", "ms", *(percentile(sorted(side.wall_ms), percent) for side in (ours, others)))
+        for word, percent in (("median", 50), ("p99", 99))
+    ]
+    cpu = (statistics.mean(side.cpu_ms) for side in (ours, others))
+    return [*figures, rounded("  CPU of PostgreSQL", "ms", *cpu)]
+
+
+def _short(took: dict[str, _Took]) -> Figure:
+    return Figure(name="claims that brought fewer", value=sum(t.short for t in took.values()), unit="claims")
+
+
+def _conditions(ceiling: str) -> Conditions:
+    return {
+        "claims": CLAIMS * (ROUNDS - 1), "people a claim": AT_A_TIME, "aim": AIM, "ceiling column": ceiling,
     }  # fmt: skip
-    return [*figures, Figure(name="claims that brought fewer", value=sum(t.short for t in took.values()), unit="claims")
-            ], conditions  # fmt: skip
 
 
 def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
@@ -113,19 +170,25 @@ class _Took:
     short: int = 0
 
 
-async def _measured(lab: Lab, campaigns: dict[str, _Campaign], postmaster: int) -> dict[str, _Took]:
+def _measured(lab: Lab, sides: dict[str, _Side]) -> dict[str, _Took]:
+    rows_of(lab, "analyze")
+    postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
+    return asyncio.run(_in_turns(lab, sides, postmaster))
+
+
+async def _in_turns(lab: Lab, sides: dict[str, _Side], postmaster: int) -> dict[str, _Took]:
     store = PostgresStore(
         async_engine(lab.settings), "node-1", lab.settings.spool_dir, lab.settings.journal_dir
     )  # fmt: skip
-    took = {name: _Took(wall_ms=[], cpu_ms=[]) for name in campaigns}
+    took = {name: _Took(wall_ms=[], cpu_ms=[]) for name in sides}
     try:
         await store.hold_node()
         await store.ensure_partitions(utc_now())
         await store.set_limits(None, MOST, {"carrier-a": None})
         for turn in range(ROUNDS):
-            for name, campaign in campaigns.items():
+            for name, side in sides.items():
                 await store.hold_node()
-                found = await _round(store, campaign, postmaster)
+                found = await _round(store, side, postmaster)
                 if turn:
                     took[name].wall_ms += found.wall_ms
                     took[name].cpu_ms += found.cpu_ms
@@ -141,23 +204,24 @@ async def _measured(lab: Lab, campaigns: dict[str, _Campaign], postmaster: int) 
     return took
 
 
-async def _round(store: PostgresStore, campaign: _Campaign, postmaster: int) -> _Took:
+async def _round(store: PostgresStore, side: _Side, postmaster: int) -> _Took:
     took = _Took(wall_ms=[], cpu_ms=[])
     cpu_before = database_cpu(postmaster)
     for _ in range(CLAIMS):
         began = time.perf_counter()
-        result = await _claim(store, campaign)
+        result = await _claim(store, side)
         took.wall_ms.append(1000 * (time.perf_counter() - began))
         took.short += len(result.claims) < AT_A_TIME
     took.cpu_ms.append(1000 * (database_cpu(postmaster) - cpu_before) / CLAIMS)
     return took
 
 
-async def _claim(store: PostgresStore, campaign: _Campaign) -> ClaimResult:
+async def _claim(store: PostgresStore, side: _Side) -> ClaimResult:
     """As the engine claims: through the store, on one trunk with room for all."""
     order = ClaimOrder(
-        campaign_id=campaign.id, revision_id=campaign.revision_id, boot="bench", ceiling=MOST, most=AT_A_TIME,
+        campaign_id=side.campaign.id, revision_id=side.campaign.revision_id, boot="bench", ceiling=MOST, most=AT_A_TIME,
         routes=(Route(trunk="carrier-a", prefixes=(), priority=1, weight=1),),
         room={"carrier-a": MOST}, placed={}, identity=lambda _trunk, _number: "+48221234567",
+        rules=side.rules,
     )  # fmt: skip
     return await store.claim(order)
