@@ -11,13 +11,16 @@ from agi.handshake import look
 from agi.spawn import workers
 from dialer import __version__
 from dialer.campaign.load import load_campaign
+from dialer.calendar_command import calendar_command
 from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.control_command import drain, pause, resume, set_, stop
 from dialer.dnc_command import dnc_group
 from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
+from dialer.explain_command import explain_command
 from dialer.lab.commands import lab_group
+from dialer.plan_command import apply_command, plan_command, rollback_command
 from dialer.restore_command import restore_reconcile
 from dialer.run_command import Siblings, run_command
 from dialer.status_command import status_command
@@ -53,7 +56,12 @@ root.add_command(contacts_group)
 root.add_command(dnc_group)
 root.add_command(db)
 root.add_command(run_command(SIBLINGS))
+root.add_command(plan_command)
+root.add_command(apply_command(SIBLINGS))
+root.add_command(rollback_command(SIBLINGS))
 root.add_command(status_command)
+root.add_command(explain_command)
+root.add_command(calendar_command)
 root.add_command(capacity_command)
 root.add_command(pause)
 root.add_command(resume)

@@ -40,6 +40,9 @@ STOREYS = {
         "restore_command",
         "status_command",
         "capacity_command",
+        "explain_command",
+        "calendar_command",
+        "plan_command",
         "commands",
     ),
 }
