@@ -10,8 +10,8 @@ from agi.commands import agi
 from agi.handshake import look
 from agi.spawn import workers
 from dialer import __version__
-from dialer.campaign.load import load_campaign
 from dialer.calendar_command import calendar_command
+from dialer.campaign.load import load_campaign
 from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
 from dialer.control_command import drain, pause, resume, set_, stop

@@ -240,8 +240,8 @@ class _Desk:
             return
         if stored.sha256 != self._loaded.sha256:
             raise RefusedBySafety(
-                f"{name} runs now with another version of its file. `dialer plan {self._loaded.path}` says what this one "
-                "would change, and `dialer apply` accepts it under live calls."
+                f"{name} runs now with another version of its file. `dialer plan {self._loaded.path}` says what this "
+                "one would change, and `dialer apply` accepts it under live calls."
             )
 
 
