@@ -191,6 +191,8 @@ def _cut(text: str) -> str:
 def _choose(name: str, given: str, expected: str) -> str:
     if name in retry.RetryPolicy.model_fields:
         return f"write {expected} or what to do, such as `{name}: {{after: 5m, times: 3}}`"
+    if name == "at":
+        return f'write {expected}, or times such as "17:00"'
     if name == "window":
         return 'write days and times, such as `mon-fri: "09:00-20:00"`; in a lab `window: any`'
     return f"write {expected}"

@@ -83,6 +83,27 @@ def end_of(claim, result=FlowResult.COMPLETED) -> DialogueEnd:
 # -- the tracker ---------------------------------------------------------------------------------------------------
 
 
+async def test_a_call_that_was_asked_for_is_due_then_and_says_so(rig):
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    wanted = T0 + timedelta(hours=5)
+    rig.store.results[claim.attempt.id] = replace(end_of(claim, FlowResult.PARTIAL), callback_at=wanted)
+    for event in (Answered(at=T0), HungUp(at=T0, cause=16, tech_cause=None)):
+        rig.tracker.apply(claim.attempt.id, event)
+    await rig.tracker._turn()
+    change = rig.store.contacts[1]
+    assert (change.next_attempt_at, change.next_number, change.waits_for) == (wanted, claim.attempt.number, "callback")
+    assert rig.store.events[-1]["payload"]["waits_for"] == "callback"
+
+
+async def test_who_opted_out_in_the_call_is_closed(rig):
+    rig.tracker.adopt(claim := make_claim(), TERMS)
+    rig.store.results[claim.attempt.id] = replace(end_of(claim, FlowResult.PARTIAL), opted_out=True)
+    for event in (Answered(at=T0), HungUp(at=T0, cause=16, tech_cause=None)):
+        rig.tracker.apply(claim.attempt.id, event)
+    await rig.tracker._turn()
+    assert (rig.store.contacts[1].closed_as, rig.store.contacts[1].next_attempt_at) == ("partial", None)
+
+
 async def test_nothing_is_settled_while_the_last_verdict_is_being_stored(rig):
     """The run would end, and the retry that the verdict brings would never be made."""
     storing, go_on = asyncio.Event(), asyncio.Event()

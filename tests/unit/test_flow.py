@@ -35,6 +35,10 @@ FOLLOWS = [
     ("a menu goes where it is told", {"a": {"menu": "?", "keys": {"1": "c"}}, "b": B, "c": C}, "a", "c", "c"),
     ("goto goes there", {"a": {"goto": "c"}, "b": B, "c": C}, "a", None, "c"),
     ("hangup is the end", {"a": {"hangup": "refused"}, "b": B}, "a", None, None),
+    ("opting out is the end", {"a": {"opt_out": "Never again."}, "b": B}, "a", None, None),
+    ("a call at another time goes on", {"a": {"callback": "Later.", "after": "2h"}, "b": B}, "a", None, "b"),
+    ("and where it is told", {"a": {"callback": "When?", "next": "c"}, "b": B, "c": C}, "a", "17:30", "c"),
+    ("complete goes on", {"a": {"complete": "yes"}, "b": B}, "a", None, "b"),
 ]  # fmt: skip
 
 
@@ -57,6 +61,14 @@ WRONG = [
     ("say gives no answer", {"a": {"say": "A", "next": {"yes": "b"}}, "b": B}, "flow.a.next next-without-answer"),
     ("nothing leads there", {"a": {"hangup": "completed"}, "b": B}, "flow.b unreachable-step"),
     ("goto circle", {"a": {"goto": "b"}, "b": {"say": "B", "next": "a"}}, "flow.a endless-loop"),
+    ("a circle that promises calls", {"a": {"callback": "Later.", "after": "2h", "next": "b"}, "b": {"goto": "a"}},
+     "flow.a endless-loop"),
+    ("a circle that completes", {"a": {"complete": "yes", "next": "a"}}, "flow.a endless-loop"),
+    ("nobody answers when", {"a": {"callback": "When?", "next": {"17:30": "b"}}, "b": B},
+     "flow.a.next next-without-answer"),
+    ("an opt-out says something", {"a": {"opt_out": " "}}, "flow.a.opt_out empty-text"),
+    ("otherwise nowhere, for a call at another time", {"a": {"callback": "When?", "otherwise": "b"}},
+     "flow.a.otherwise unknown-step"),
     ("a step that is its own next", {"a": {"say": "A", "next": "a"}}, "flow.a endless-loop"),
     ("empty text", {"a": {"say": "  "}}, "flow.a.say empty-text"),
     ("endless text", {"a": {"say": "x" * 5000}}, "flow.a.say text-too-long"),
@@ -91,6 +103,9 @@ FINE = [
         "a": {**ASK, "next": {"yes": "b", "no": "c"}}, "c": C, "b": B}),
     ("reached only by otherwise", {"a": {**ASK, "next": "c", "otherwise": "b"}, "c": {"hangup": "completed"},
                                    "b": {"hangup": "refused"}}),
+    ("a circle that asks for a time", {"a": {"callback": "When?", "next": "b"}, "b": {"goto": "a"}}),
+    ("reached only when no time was typed", {
+        "a": {"callback": "When?", "otherwise": "c", "next": "b"}, "b": {"hangup": "completed"}, "c": C}),
     ("keys of several lengths", {"a": {"ask": "?", "keys": {"1": "a", "22": "b", "*": "c"}}}),
     ("fields with spaces, braces, all languages", {"a": {"say": "{{{first_name}}} {day of birth}"}}),
     ("numbers in a range", digits("1-2", range="0-20", next={"5": "end"})),
@@ -148,7 +163,9 @@ STEP = st.one_of(
     st.builds(lambda n: {"say": "A", "next": n}, _NAMES),
     st.builds(lambda n: {"goto": n}, _NAMES),
     st.builds(lambda n, o: {**ASK, "next": {"yes": n}, "otherwise": o}, _NAMES, _NAMES),
-    st.just({"say": "A"}), st.just({"hangup": "completed"}),
+    st.builds(lambda n: {"callback": "Later.", "after": "2h", "next": n}, _NAMES),
+    st.builds(lambda n: {"complete": "yes", "next": n}, _NAMES),
+    st.just({"say": "A"}), st.just({"hangup": "completed"}), st.just({"opt_out": "Never again."}),
 )  # fmt: skip
 
 

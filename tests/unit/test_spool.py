@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialer.calls.log import event_row
-from dialer.calls.results import Answer, DialogueEnd, FlowResult, Try, TryOutcome, Writes
+from dialer.calls.results import Answer, DialogueEnd, FlowResult, OptOut, Try, TryOutcome, Writes
+from dialer.contacts.suppress import DncScope
 from dialer.storage import spool
 from dialer.storage.spool import Archive, Kept, Spool, SpoolFile
 
@@ -28,11 +29,14 @@ tries = st.builds(Try, attempt_id=st.uuids(), step=texts, visit=small, try_no=sm
                   outcome=st.sampled_from(TryOutcome), at=moments)  # fmt: skip
 answers = st.builds(Answer, attempt_id=st.uuids(), step=texts, visit=small, revision_id=small, keys=texts, value=texts,
                     at=moments)  # fmt: skip
+opt_outs = st.builds(OptOut, attempt_id=st.uuids(), scope=st.sampled_from(DncScope), at=moments)
 ends = st.builds(DialogueEnd, attempt_id=st.uuids(), result=st.sampled_from(FlowResult), step=st.none() | texts,
-                 answers=small, at=moments, detail=st.none() | texts, audio_at=st.none() | moments)  # fmt: skip
+                 answers=small, at=moments, detail=st.none() | texts, audio_at=st.none() | moments,
+                 callback_at=st.none() | moments, opted_out=st.booleans())  # fmt: skip
 events = st.builds(event_row, tenant_id=texts, occurred_at=moments, type=texts, subject_type=texts, subject_id=texts,
                    seq=small, payload=st.dictionaries(texts, st.none() | texts | small))  # fmt: skip
 writes_of = st.builds(Writes, tries=st.lists(tries, max_size=3), answers=st.lists(answers, max_size=3),
+                      opt_outs=st.lists(opt_outs, max_size=1),
                       ends=st.lists(ends, max_size=1), events=st.lists(events, max_size=3))  # fmt: skip
 
 
