@@ -71,6 +71,7 @@ class Verdict:
     cause: int | None
     tech_cause: int | None
     disposition: str
+    counted: bool | None = None
     seq: int
     change: ContactChange
 

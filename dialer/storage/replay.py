@@ -41,7 +41,8 @@ from attempt a join campaign p on p.id = a.campaign_id where a.id = any(:ids)
 _VERDICT_TYPES = {
     "accepted_at": "timestamptz", "ringing_at": "timestamptz", "answered_at": "timestamptz",
     "first_audio_at": "timestamptz", "hung_up_at": "timestamptz", "ended_at": "timestamptz", "originate_reason": "int",
-    "cause": "int", "tech_cause": "int", "disposition": "text", "seq": "int",
+    "cause": "int", "tech_cause": "int", "disposition": "text", "counted": "bool",
+    "seq": "int",
 }  # fmt: skip
 _SETTLE = text(f"""
 update attempt t set {", ".join(f"{name} = d.{name}" for name in _VERDICT_TYPES)}, state = 'ended',
@@ -285,6 +286,7 @@ def _unknown(row: Row[Any], now: datetime) -> Verdict:
         cause=None,
         tech_cause=None,
         disposition=Disposition.UNKNOWN.value,
+        counted=True,
         seq=row.seq + 1,
         change=ContactChange(contact_id=row.contact_id, attempts=row.attempts + 1, wave=row.wave + 1, on_hold=True),
     )
