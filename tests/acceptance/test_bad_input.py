@@ -162,7 +162,10 @@ BAD_CSV = {
     "no rows": ("mobile,name\n", "there are no rows below the header"),
     "an empty file": ("", "the file has no header and no rows"),
     "bad numbers alone": ("mobile,name\n12,Jan\n999,Ewa\n", "all 2 rows are rejected"),
-    "another encoding": ("mobile,name\n501100101,Jan\n".encode("utf-16"), "the header is not UTF-8 text"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)), "the header is not text"),
+    "a cut-off file": ("mobile,name\n501100101,Jan\n5011001", "people.csv:3: the file ends in the middle of this row"),
+    "a cut-off spreadsheet": (b"PK\x03\x04" + b"\0" * 60, "the file is damaged or cut off"),
+    "an old spreadsheet": (b"\xd0\xcf\x11\xe0" + b"\0" * 60, "an old or a password-protected Excel file"),
 }  # fmt: skip
 
 
@@ -183,7 +186,7 @@ BAD_ROWS = [
     (b"701100101,Premium", "costly_number"),
     (b",Nobody", "no_number"),
     (b"5011\x0000103,Nul", "nul_byte"),
-    (b"501100104,\xff\xfe", "not_utf8"),
+    (b"501100104,\xff\xfe", "wrong_encoding"),
     (b"501100105", "wrong_number_of_cells"),
     (b"501100106,a,b", "wrong_number_of_cells"),
     (b'501100107,"a"b', "malformed"),
@@ -199,8 +202,8 @@ def test_good_rows_come_in_and_bad_ones_are_listed(dialer, database, tmp_path, d
     (tmp_path / "people.csv").write_bytes(content)
     done = dialer("contacts", "import", "campaign.yaml")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "people.csv.rejects.csv").open(encoding="utf-8", newline="") as file:
-        rejected = [(int(line), reason) for line, reason, _, _ in list(csv.reader(file))[1:]]
+    with (tmp_path / "people.csv.report.csv").open(encoding="utf-8", newline="") as file:
+        rejected = [(int(line), reason) for line, _, reason, _, _ in list(csv.reader(file))[1:]]
     assert rejected == [(line, reason) for line, (_, reason) in enumerate(BAD_ROWS, 3)]
     names = [row[0] for row in database.rows("select fields->>'name' from contact order by id")]
     assert names == ["Jan", 'two"\nlines, Ewa'.replace(",", delimiter.decode())]

@@ -11,7 +11,9 @@ import pytest
 from dialer.campaign.load import load_campaign
 from dialer.errors import InvalidInput
 from dialer.storage import campaigns, contacts
+from dialer.storage.contacts import ImportCounts
 from dialer.storage.prepare import prepare
+from tests.support.sheets import write_ods, write_xlsx
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CAMPAIGN = dedent(
@@ -40,7 +42,7 @@ def imported(database, tmp_path):
     return run
 
 
-def rejects(path: Path) -> list[list[str]]:
+def report(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
@@ -55,7 +57,7 @@ def peak_kib(reset: bool = False) -> int:
 
 def test_people_come_in_due_at_their_first_number(database, imported):
     summary = imported(HEADER + "1,501 100 101,22 621 00 01,pl,Jan\n2,,+48501100102,,Ewa\n")
-    assert str(summary).endswith("people.csv: 2 new contacts")
+    assert str(summary).endswith("people.csv (utf-8): 2 new contacts")
     assert database.rows(
         "select person_key, numbers, zones, language, next_number, next_attempt_at, fields, attempts, wave "
         "from contact join person on person.id = person_id order by contact.id"
@@ -69,22 +71,12 @@ def test_the_same_file_again_changes_nothing_and_says_so(database, imported, tmp
     people = HEADER + "1,501100101,,pl,Jan\nx,letters,,pl,Bad\n"
     assert not imported(people).unchanged
     before = database.rows("select * from contact"), database.rows("select * from revision")
-    (tmp_path / "people.csv.rejects.csv").unlink()
+    (tmp_path / "people.csv.report.csv").unlink()
     again = imported(people, NOW + timedelta(days=1))
     assert again.unchanged
     assert "nothing changed" in str(again)
     assert (database.rows("select * from contact"), database.rows("select * from revision")) == before
-    assert not (tmp_path / "people.csv.rejects.csv").exists()
-
-
-def test_a_longer_file_adds_who_is_new_and_leaves_the_others_alone(database, imported):
-    imported(HEADER + "1,501100101,,pl,Jan\n")
-    summary = imported(HEADER + "1,501100999,,en,Changed\n2,501100102,,pl,Ewa\n", NOW + timedelta(days=1))
-    assert (summary.counts.accepted, summary.counts.duplicates, summary.counts.rejected) == (1, 1, 0)
-    assert database.rows("select numbers, fields from contact order by id") == [
-        (["+48501100101"], {"name": "Jan"}),
-        (["+48501100102"], {"name": "Ewa"}),
-    ]
+    assert not (tmp_path / "people.csv.report.csv").exists()
 
 
 def test_bad_rows_are_listed_with_line_and_reason_and_good_ones_come_in(database, imported, tmp_path):
@@ -93,16 +85,16 @@ def test_bad_rows_are_listed_with_line_and_reason_and_good_ones_come_in(database
         b'1,501100104,,pl,"Again"\n4,501100105,12,pl,OneBad\n5,5011\x0000106,,pl,Nul\n6,501100107,,pl,\xff\n7,501100108\n'
     )
     assert (summary.counts.accepted, summary.counts.rejected, summary.counts.left_out) == (2, 6, 1)
-    assert summary.rejects_file == tmp_path / "people.csv.rejects.csv"
-    assert rejects(summary.rejects_file) == [
-        ["line", "reason", "detail", "number"],
-        ["3", "not_a_number", "mobile: not_a_number, home: no_number", "***"],
-        ["4", "costly_number", "mobile: costly_number, home: no_number", "701100***"],
-        ["5", "duplicate_person", "the same person as in line 2", ""],
-        ["6", "number_left_out", "home: invalid_number", "***"],
-        ["7", "nul_byte", "the row holds a NUL byte", "5011 00***"],
-        ["8", "not_utf8", "the row is not UTF-8 text", "501100***"],
-        ["9", "wrong_number_of_cells", "2 cells; the header has 5", "501100***"],
+    assert summary.report_file == tmp_path / "people.csv.report.csv"
+    assert report(summary.report_file) == [
+        ["line", "person", "reason", "detail", "number"],
+        ["3", "", "not_a_number", "mobile: not_a_number, home: no_number", "***"],
+        ["4", "", "costly_number", "mobile: costly_number, home: no_number", "701100***"],
+        ["5", "1", "duplicate_person", "the same person as in line 2", ""],
+        ["6", "", "number_left_out", "home: invalid_number", "***"],
+        ["7", "", "nul_byte", "the row holds a NUL byte", "5011 00***"],
+        ["8", "", "wrong_encoding", "the row is not text in the encoding of the file", "501100***"],
+        ["9", "", "wrong_number_of_cells", "2 cells; the header has 5", "501100***"],
     ]
     assert database.rows("select accepted, rejected from contact_import") == [(2, 6)]
 
@@ -115,9 +107,9 @@ def test_rejects_go_to_the_state_directory_when_the_folder_cannot_be_written(dat
         # A folder in which not even root can make a file.
         path.write_text(CAMPAIGN.replace("people.csv", f"/proc/self/fd/{file.fileno()}"), encoding="utf-8")
         summary = prepare(database.engine, load_campaign(path), NOW, rejects_dir=tmp_path / "rejects").import_summary
-    assert summary.rejects_file is not None
-    assert summary.rejects_file.parent == tmp_path / "rejects"
-    assert len(rejects(summary.rejects_file)) == 2
+    assert summary.report_file is not None
+    assert summary.report_file.parent == tmp_path / "rejects"
+    assert len(report(summary.report_file)) == 2
 
 
 @pytest.mark.parametrize("rows", ["", "1,abc,,pl,Jan\n2,,,pl,Ewa\n"])
@@ -146,6 +138,41 @@ def test_fields_are_kept_as_they_are(database, imported):
     rows = [f"{n},5011001{n:02},,pl,{text}\r\n" for n, text in enumerate(quoted)]
     imported(HEADER.replace("\n", "\r\n") + "".join(rows))
     assert [row[0] for row in database.rows("select fields->>'name' from contact order by id")] == texts
+
+
+def test_nothing_is_half_imported(database, imported):
+    imported(HEADER + "1,501100101,,pl,Jan\n")
+    tables = ("contact", "person", "contact_import", "audit", "revision")
+    before = [database.rows(f"select * from {table} order by 1") for table in tables]
+    with pytest.raises(InvalidInput, match="cannot be imported"):
+        imported(HEADER + "".join(f"{n},+48501{n:06},,pl,Name\n" for n in range(5000)) + "x,5011")
+    assert [database.rows(f"select * from {table} order by 1") for table in tables] == before
+
+
+def test_an_import_is_in_the_audit(database, imported):
+    imported(HEADER + "1,501100101,,pl,Jan\n")
+    imported(HEADER + "1,501100101,,pl,Jan\n")
+    ((sha256, detail),) = database.rows("select sha256, detail from audit where what = 'contacts.import'")
+    assert database.rows("select sha256 from contact_import") == [(sha256,)]
+    assert detail["accepted"] == 1
+
+
+ENCODINGS = [("cp1250", "windows-1250"), ("utf-16", "utf-16"), ("utf-8", "utf-8"), ("utf-8-sig", "utf-8")]
+
+
+@pytest.mark.parametrize(("codec", "named"), ENCODINGS)
+def test_encodings_are_found(database, imported, codec, named):
+    assert imported((HEADER + "1,501100101,,pl,Łucja\r\n").encode(codec)).form == named
+    assert database.rows("select fields from contact") == [({"name": "Łucja"},)]
+
+
+@pytest.mark.parametrize("write", [write_xlsx, write_ods])
+def test_spreadsheets_come_in_as_a_csv_does(database, imported, tmp_path, write):
+    path = tmp_path / "sheet"
+    write(path, [HEADER.strip().split(","), ["1", 501100101, "", "pl", "Łucja"], ["2", "x", "", "", ""]])
+    summary = imported(path.read_bytes())
+    assert (summary.form, summary.counts) == ("spreadsheet", ImportCounts(accepted=1, rejected=1))
+    assert database.rows("select numbers, fields from contact") == [(["+48501100101"], {"name": "Łucja"})]
 
 
 def test_two_imports_at_once_are_one(database, imported, tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialer.campaign.number_base import Contacts
-from dialer.contacts.ingest import MAX_RECORD_CHARS, Accepted, Rejected, read_contacts
+from dialer.contacts.ingest import Accepted, read_contacts
+from dialer.contacts.rows import MAX_RECORD_CHARS, Rejected, csv_table
 from dialer.errors import InvalidInput
 
 CONTACTS = Contacts.model_validate(
@@ -23,8 +24,15 @@ CONTACTS = Contacts.model_validate(
 HEADER = "id,mobile,home,lang,tz,name\n"
 
 
-def read(text: str, contacts: Contacts = CONTACTS) -> list[Accepted | Rejected]:
-    return list(read_contacts(io.StringIO(text, newline=""), contacts, "people.csv"))
+def read(text: str, contacts: Contacts = CONTACTS, beside: str | None = None) -> list[Accepted | Rejected]:
+    lines = io.StringIO(text, newline="")
+    table = csv_table(lines, contacts.columns, "people.csv", contacts.delimiter, beside)
+    return list(read_contacts(table, contacts))
+
+
+def with_keys(**keys: object) -> Contacts:
+    """The usual contacts with other keys."""
+    return Contacts.model_validate({**CONTACTS.model_dump(by_alias=True, exclude_unset=True), **keys})
 
 
 def told(rows: list[Accepted | Rejected]) -> list[tuple[int, str]]:
@@ -51,7 +59,7 @@ TABLE = [
     ("1,501100101,,,,x,more\n",                    [(2, "wrong_number_of_cells")]),
     ("1,501100101\n2,501100102,,,,x\n",            [(2, "wrong_number_of_cells"), (3, "2")]),
     ("1,501100101,,,,a\0b\n2,501100102,,,,x\n",    [(2, "nul_byte"), (3, "2")]),
-    ("1,501100101,,,,\udcff\n2,501100102,,,,x\n",  [(2, "not_utf8"), (3, "2")]),
+    ("1,501100101,,,,\udcff\n2,501100102,,,,x\n",  [(2, "wrong_encoding"), (3, "2")]),
     ("1,501100101,,,,\"a\"b\n2,501100102,,,,x\n",  [(2, "malformed"), (3, "2")]),
     ("1,\"501100101,,,,x\n2,501100102,,,,x\n",     [(2, "malformed"), (3, "2")]),
     ("1,\"501100101,,,,x\n2,\"501100102\",,,,x\n", [(2, "malformed"), (3, "2")]),
@@ -61,7 +69,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"], ids=["comma", "semicolon", "tab", "bar"])
 @pytest.mark.parametrize(("rows", "expected"), TABLE)
 def test_rows(rows, expected, delimiter, end):
     text = "\ufeff" + (HEADER + rows).replace(",", delimiter).replace("\n", end)
@@ -114,6 +122,79 @@ def test_numbers_of_rejected_rows_are_masked():
     assert row.number == "+48501100101***"
 
 
+KEYS = [
+    # keys of `contacts:`                            row                                   person or reason
+    ({"types": ["mobile"]},                          "1,501100101,,,,x",                   "1"),
+    ({"types": ["mobile"]},                          "1,226210001,,,,x",                   "type_not_allowed"),
+    ({"types": ["fixed"]},                           "1,+12125550123,,,,x",                "1"),
+    ({"types": ["voip"]},                            "1,+12125550123,,,,x",                "type_not_allowed"),
+    ({"types": ["mobile", "premium"]},               "1,701100101,,,,x",                   "1"),
+    ({},                                             "1,+881612345678,,,,x",               "costly_number"),
+    ({"types": ["satellite"]},                       "1,+881612345678,,,,x",               "1"),
+    ({"types": ["satellite"], "countries": ["PL"]},  "1,+881612345678,,,,x",               "1"),
+    ({"countries": ["PL"]},                          "1,501100101,,,,x",                   "1"),
+    ({"countries": ["PL"]},                          "1,+447911123456,,,,x",               "country_not_allowed"),
+    ({"consent": {"name": ["yes", "Tak"]}},          "1,501100101,,,, YES ",               "1"),
+    ({"consent": {"name": "tak"}},                   "1,501100101,,,,yes",                 "no_consent"),
+    ({"consent": {"name": "tak"}},                   "1,501100101,,,,",                    "no_consent"),
+    ({"consent": {"name": 1}},                       "1,501100101,,,,1",                   "1"),
+    ({"priority": "name"},                           "1,501100101,,,,10",                  "wrong_priority"),
+    ({"priority": "name"},                           "1,501100101,,,,high",                "wrong_priority"),
+    ({"subdivision": "name"},                        "1,501100101,,,,Mazowsze",            "unknown_subdivision"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "row", "expected"), KEYS)
+def test_what_the_campaign_allows(keys, row, expected):
+    assert told(read(HEADER + row + "\n", with_keys(**keys))) == [(2, expected)]
+
+
+def only(text: str, contacts: Contacts) -> Accepted:
+    (row,) = read(text, contacts)
+    assert isinstance(row, Accepted)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("priority", "cell", "becomes"), [("name", "1", 1), ("name", " 9 ", 9), ("name", "", 5), (3, "x", 3)]
+)
+def test_priorities(priority, cell, becomes):
+    assert only(HEADER + f"1,501100101,,,,{cell}\n", with_keys(priority=priority)).priority == becomes
+
+
+def test_the_calendar_key_names_zones_and_subdivision():
+    contacts = with_keys(subdivision="name")
+    assert only(HEADER + "1,501100101,,,,pl-14\n", contacts).zones == "Europe/Warsaw@PL-14"
+    assert only(HEADER + "1,501100101,,,,\n", contacts).zones == "Europe/Warsaw"
+    assert only(HEADER + "1,501100101,,,Europe/London,PL-14\n", contacts).zones == "Europe/London@PL-14"
+
+
+def test_fields_have_names_of_their_own_and_constants_are_everybodys():
+    contacts = with_keys(fields={"first_name": "name"}, constants={"wave": 7, "title": "Health"})
+    assert contacts.field_names == ("first_name", "wave", "title")
+    row = only(HEADER + "1,501100101,,,,Jan\n", contacts)
+    assert row.fields == {"first_name": "Jan", "wave": "7", "title": "Health"}
+
+
+def test_defaults_are_for_empty_cells():
+    contacts = with_keys(defaults={"lang": "pl", "name": "you"})
+    row = only(HEADER + "1,501100101,, ,,\n", contacts)
+    assert (row.language, row.fields) == ("pl", {"name": "you"})
+    assert only(HEADER + "1,501100101,,en,,Jan\n", contacts).language == "en"
+
+
+def test_a_declared_delimiter_is_not_guessed():
+    header = "id;mobile,home;x\n"
+    contacts = Contacts.model_validate({"from": "x", "numbers": ["mobile,home"], "region": "PL", "delimiter": ";"})
+    assert only(header + "1;501100101;a,b\n", contacts).numbers == ("+48501100101",)
+
+
+def test_a_row_of_utf8_in_a_file_that_is_not_is_told():
+    broken = "Łucja".encode().decode("cp1250", "surrogateescape")
+    rows = read(HEADER + f"1,501100101,,,,{broken}\n2,501100102,,,,Łucja\n", beside="cp1250")
+    assert told(rows) == [(2, "wrong_encoding"), (3, "2")]
+
+
 HEADERS = [
     # header                                 problems: column, code
     ("id,mobile,home,lang,tz\n",             [("name", "missing-column")]),
@@ -121,14 +202,14 @@ HEADERS = [
     ("id,mobile,mobile,home,lang,tz,name\n", [("mobile", "duplicate-column")]),
     ("\n",                                   [("", "empty")]),
     ("",                                     [("", "empty")]),
-    ("i\0d\n",                               [("", "not-utf-8")]),
+    ("i\0d\n",                               [("", "not-text")]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("header", "expected"), HEADERS)
 def test_a_header_that_does_not_serve_is_refused_at_once(header, expected):
     with pytest.raises(InvalidInput) as caught:
-        read_contacts(io.StringIO(header), CONTACTS, "people.csv")
+        read(header)
     assert [(problem.key, problem.code) for problem in caught.value.problems] == expected
 
 
@@ -139,6 +220,21 @@ def test_names_of_columns_may_hold_delimiters_and_line_breaks():
 
 def test_a_doubled_column_that_nobody_reads_does_no_harm():
     assert told(read("id,mobile,home,lang,tz,name,x,x\n1,501100101,,,,n,,\n")) == [(2, "1")]
+
+
+CUT_OFF = [
+    # the end of the file          line of the row that it cuts
+    ("1,501100101\n2,5011",        3),
+    ("1,501100101,,,,x\n2",        3),
+    ("1,501100101,,,,x\n2,\"5011", 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "line"), CUT_OFF)
+def test_a_file_that_ends_in_the_middle_of_a_row_is_refused_whole(rows, line):
+    with pytest.raises(InvalidInput) as caught:
+        read(HEADER + rows)
+    assert [(problem.code, problem.line) for problem in caught.value.problems] == [("cut-off", line)]
 
 
 def test_many_quotes_that_nobody_closed_take_no_endless_time():
@@ -170,9 +266,10 @@ def test_what_a_csv_writer_wrote_is_read_back(rows, delimiter):
 @given(raw=st.binary(max_size=300), header=st.booleans())
 def test_any_bytes_give_rows_or_invalid_input(raw, header):
     text = (HEADER.encode() + raw if header else raw).decode("utf-8", "surrogateescape")
+    rows, refused = [], None
     try:
         rows = read(text)
-    except InvalidInput:
-        assert not header
-        return
+    except InvalidInput as error:
+        refused = error.problems[0].code
+    assert not header or refused in (None, "cut-off")
     assert all(isinstance(row, Accepted | Rejected) for row in rows)

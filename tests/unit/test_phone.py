@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialer.phone import E164, Number, NumberReject, mask, national, parse, read_range
+from dialer.phone import E164, Number, NumberKind, NumberReject, mask, national, parse, read_range
 
 R = NumberReject
 TABLE = [
@@ -30,6 +30,7 @@ TABLE = [
     ("999",                   "PL",   R.INVALID),
     ("701100101",             "PL",   R.COSTLY),
     ("1-900-234-5678",        "US",   R.COSTLY),
+    ("+881612345678",         None,   R.COSTLY),
     ("5" * 300,               "PL",   R.NOT_A_NUMBER),
 ]  # fmt: skip
 
@@ -47,7 +48,9 @@ def test_any_text_is_a_dialable_number_or_a_reason(text, region):
 
 
 def test_zones_are_those_of_the_place():
-    assert parse("+48501100101", None) == Number(number="+48501100101", zones=("Europe/Warsaw",))
+    assert parse("+48501100101", None) == Number(
+        number="+48501100101", zones=("Europe/Warsaw",), kind=NumberKind.MOBILE, country="PL"
+    )
     american = parse("+18002345678", None)
     assert isinstance(american, Number)
     assert len(american.zones) > 5
