@@ -175,7 +175,7 @@ async def backup_of(host: Engine, tmp_path: Path) -> AsyncIterator[Engine]:
 ATTEMPTS = """
 select a.id, p.name, person.person_key, a.number, a.wave, a.node, a.trunk, a.state, a.submitting_at, a.epoch, a.boot,
   a.accepted_at, a.ringing_at, a.answered_at, a.first_audio_at, a.hung_up_at, a.ended_at, a.originate_reason, a.cause,
-  a.tech_cause, a.disposition, a.seq, a.caller_id
+  a.tech_cause, a.disposition, a.counted, a.seq, a.caller_id
 from attempt a join campaign p on p.id = a.campaign_id join person on person.id = a.person_id order by a.id
 """
 CONTACTS = """
