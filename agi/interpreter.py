@@ -85,9 +85,14 @@ class Interpreter:
 
     def _stands(self, result: FlowResult) -> FlowResult:
         """The result that stands, however it ended then: who is cut off while they are thanked has answered all."""
-        if result is FlowResult.REFUSED or not (self._talk.completed or self._talk.opted_out):
+        if result is FlowResult.REFUSED:
             return result
-        return FlowResult.COMPLETED if self._talk.completed else FlowResult.REFUSED
+        if self._talk.completed:
+            return FlowResult.COMPLETED
+        if self._talk.opted_out:
+            return FlowResult.REFUSED
+        asked_for_another = result is FlowResult.COMPLETED and self._talk.callback_at is not None
+        return self._left_open() if asked_for_another else result
 
     def _time_left_s(self) -> int:
         """Of the longest call, also when another worker has used up some of it; 0 would mean no limit at all."""
@@ -114,7 +119,7 @@ class Interpreter:
             if isinstance(outcome, LeftOpen):
                 return self._left_open()
             following = outcome.step
-        return FlowResult.COMPLETED if self._talk.callback_at is None else self._left_open()
+        return FlowResult.COMPLETED
 
     def _left_open(self) -> FlowResult:
         return FlowResult.PARTIAL if self._talk.any_key_accepted else FlowResult.NO_INPUT

@@ -19,11 +19,12 @@ FLOW: dict[str, object] = {
     "thanks": {"complete": "yes", "next": "more"},
     "more": {"menu": "More?", "keys": {"1": "bye", "2": "later", "9": "never"}, "tries": 1},
     "later": {"callback": "In two hours.", "after": "2h", "next": "again"},
-    "again": {"menu": "Really?", "keys": {"1": "bye", "9": "no"}, "tries": 1, "otherwise": "bye"},
+    "again": {"menu": "Really?", "keys": {"1": "bye", "5": "end", "9": "no"}, "tries": 1, "otherwise": "bye"},
     "when": {"callback": "At what time?", "tries": 2, "on_wrong": "No such time.", "next": "bye"},
     "tomorrow": {"callback": "Tomorrow at what time?", "day": "tomorrow", "tries": 1, "otherwise": "later",
                  "next": "bye"},
     "no": {"hangup": "refused"},
+    "end": {"hangup": "completed"},
     "never": {"opt_out": "Never again."},
     "done": {"complete": "yes"},
     "bye": {"say": "Goodbye.", "complete": "yes"},
@@ -38,6 +39,7 @@ DIALOGUES = """
 8 on             | completed @ bye    |                |         |
 8 bye            | completed @ bye    |                |         |
 2 on 1 on        | partial @ bye      |                | 2:00    |
+2 on 5           | partial @ end      |                | 2:00    |
 2 bye            | hung_up @ later    |                | 2:00    |
 2 on bye         | hung_up @ again    |                | 2:00    |
 2 on 9           | refused @ no       |                |         |
