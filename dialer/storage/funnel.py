@@ -304,7 +304,7 @@ def _values(view: View, p: str = "") -> dict[str, Any]:
         "opens_at": [one.opens_at for one in next_hours.values()],
         "carried": [f"{prefix}%" for _, prefix in parts],
         "through": [f"{prefix}%" for way, prefix in parts if not way.cut_off],
-        "trunks": [way.trunk for way, _ in parts],
-        "prefixes": [prefix for _, prefix in parts],
+        "trunks": [way.trunk for way, _ in parts if not way.cut_off],
+        "prefixes": [prefix for way, prefix in parts if not way.cut_off],
     }
     return {f"{p}{name}": value for name, value in values.items()}
