@@ -19,6 +19,7 @@ from bench.claims import claims, claims_rules
 from bench.engines import engines_2
 from bench.figure import Conditions, Figure, Size
 from bench.held import held_2700, held_5000
+from bench.import_1m import import_1m
 from bench.ivr import call_files, client_cpu, first_audio, ivr_full
 from bench.ledger import ledger_cost, restart
 from bench.overload import overload
