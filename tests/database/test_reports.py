@@ -31,6 +31,8 @@ CAMPAIGN = dedent(
       hello: {say: "Hello {name}."}
       fever: {ask: "Fever?", keys: {1: yes, 2: no}}
       people: {ask: "How many?", digits: 1-2}
+      when: {callback: "When?"}
+      later: {callback: "Later.", after: 2h}
     """
 )
 FIRST, SECOND = UUID(int=1), UUID(int=2)
@@ -95,7 +97,7 @@ def test_calls_has_a_row_an_attempt(database, campaign):
         "submitted_at": "2026-03-02T09:00:00.123456Z", "ringing_at": "", "answered_at": "",
         "hung_up_at": "2026-03-02T09:00:30.123456Z", "ended_at": "2026-03-02T09:00:30.123456Z", "disposition": "busy",
         "sip_code": "486", "cause": "17", "flow_result": "", "step": "", "answers": "0",
-        "answer_fever": "", "answer_people": "",
+        "answer_fever": "", "answer_people": "", "answer_when": "",
     }  # fmt: skip
     assert {key: rows[1][key] for key in ("flow_result", "step", "answers", "answer_fever", "answer_people")} == {
         "flow_result": "completed", "step": "people", "answers": "3", "answer_fever": "yes", "answer_people": "3",
@@ -138,7 +140,7 @@ def test_a_question_of_an_older_revision_keeps_its_column(database, campaign):
     campaign.write_text(changed, encoding="utf-8")
     prepare(database.engine, load_campaign(campaign), NOW)
     header = written(database, calls, write_csv).splitlines()[0]
-    assert header.endswith(",answer_cough,answer_people,answer_fever")
+    assert header.endswith(",answer_cough,answer_people,answer_when,answer_fever")
     assert written(database, answers, write_csv).splitlines()[0].endswith(",field_city,field_name"), "new, then old"
 
 
