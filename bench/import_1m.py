@@ -109,10 +109,13 @@ def _raw_copy(engine: Engine, path: Path) -> None:
         connection.exec_driver_sql(_RAW)
         driver = connection.connection.driver_connection
         assert driver is not None
-        with driver.cursor() as cursor, cursor.copy("copy raw from stdin (format csv, header)") as copy:
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    copy.write(block)
+        with (
+            path.open("rb") as file,
+            driver.cursor() as cursor,
+            cursor.copy("copy raw from stdin (format csv, header)") as copy,
+        ):
+            while block := file.read(1 << 20):
+                copy.write(block)
 
 
 def _import(engine: Engine, loaded: LoadedCampaign) -> ImportSummary:
