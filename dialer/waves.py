@@ -169,14 +169,12 @@ class _Case:
         return self._retry(chosen)
 
     def _retry(self, chosen: Retry) -> Next | Closed:
-        repeats = sum(
-            one.disposition is self._last.disposition
-            and (one.disposition not in FAILS_OVER or one.trunk == self._last.trunk)
-            for one in self._history
-        )
-        if repeats > chosen.retries and not (chosen.is_endless and self._counts):
+        in_rounds = chosen.number == "others-first"
+        repeats = sum(self._is_repeated_by(one) and (not in_rounds or one.number == self._last.number)
+                      for one in self._history)  # fmt: skip
+        spared = self._spared_number() if in_rounds and self._counts else None
+        if spared is None and repeats > chosen.retries and not (chosen.is_endless and self._counts):
             return Closed(reason=self._last.disposition)
-        spared = self._spared_number() if chosen.number == "others-first" else None
         if spared is not None:
             at = self._ended_at + NEXT_NUMBER_AFTER
         else:
@@ -185,6 +183,11 @@ class _Case:
         if timed and at > moments.named(str(chosen.until), self._zones, self._ended_at):
             return Closed(reason=self._last.disposition)
         return self._next(at, spared or self._number(chosen))
+
+    def _is_repeated_by(self, one: Tried) -> bool:
+        """Whether an attempt came to what the last one came to; of a trunk's fault, through the same trunk."""
+        last = self._last
+        return one.disposition is last.disposition and (one.disposition not in FAILS_OVER or one.trunk == last.trunk)
 
     def _on_the_clock(self, chosen: Retry, earliest: datetime) -> datetime:
         """The moment of a retry, never before the earliest; whether the window is open then, the claim asks."""
