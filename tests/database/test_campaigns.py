@@ -15,7 +15,7 @@ MONDAY = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
 CAMPAIGN = dedent(
     """\
     campaign: health-check
-    contacts: {from: people.csv, numbers: [mobile], time_zone: tz}
+    contacts: {from: people.csv, numbers: [mobile], time_zone: tz, types: [mobile, fixed, satellite]}
     calling: {window: {mon-fri: "09:00-17:00"}}
     capacity: {max_concurrent: 10, calls_per_second: 5, trunks: [carrier-a], caller_id: "+48221234567"}
     flow: {zebra: {say: "One."}, a: {say: "Two."}}
