@@ -193,8 +193,8 @@ from (
 
 def _listed(p: str) -> str:
     """The entries of the lists that hold for the campaign."""
-    return f"""(dnc.scope = 'site' or (dnc.scope = 'tenant' and dnc.tenant_id = :{p}tenant)
-  or (dnc.scope = 'campaign' and dnc.campaign_id = :{p}campaign)) and (dnc.until is null or dnc.until > :{p}at)"""
+    return f"""(dnc.scope = 'site' or (dnc.tenant_id = :{p}tenant
+  and (dnc.scope = 'tenant' or dnc.campaign_id = :{p}campaign))) and (dnc.until is null or dnc.until > :{p}at)"""
 
 
 _COUNTS = text(f"""
