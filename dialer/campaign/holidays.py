@@ -53,6 +53,7 @@ def _year(place: str, year: int) -> Mapping[date, str] | None:
     if division is None:
         return None
     country, part = division
-    # In English whatever the environment's locale is: the names stand in reports.
-    found = country_holidays(country, subdiv=part, years=year, language="en_US")
+    # The neighbours too: a holiday of January may be observed in December. In English whatever the environment's
+    # locale is: the names stand in reports.
+    found = country_holidays(country, subdiv=part, years=range(year - 1, year + 2), language="en_US")
     return found if found.start_year <= year <= found.end_year else None
