@@ -99,7 +99,8 @@ def _where(key: str) -> str:
 
 
 def _why_closed(subject: Subject, key: str, now: datetime) -> str:
-    return "; ".join(dict.fromkeys(closed_in_words(one) for one in closed_because(subject.rules, key, now)))
+    reasons = dict.fromkeys(closed_in_words(one) for one in closed_because(subject.rules, key, now))
+    return "; ".join(reasons) or "open by the rules, but not in the calendar that claims look at"
 
 
 def closed_in_words(closed: Closed) -> str:

@@ -22,7 +22,19 @@ from dialer.campaign.running import Wanted, WantedRun
 from dialer.clock import DatabaseClock, monotonic
 from dialer.contacts.contact import ClaimOrder, ClaimResult, ContactChange, Leftover, Totals
 from dialer.errors import DatabaseAway, DialerError
-from dialer.storage import attempts, cel, claims, dialogues, event_log, leases, limits, restore, runs, spool
+from dialer.storage import (
+    attempts,
+    cel,
+    claims,
+    dialogues,
+    engine_runs,
+    event_log,
+    leases,
+    limits,
+    restore,
+    runs,
+    spool,
+)
 from dialer.storage.session import explain
 from dialer.storage.spool import Archive, Spool
 
@@ -183,7 +195,7 @@ class PostgresStore:
     async def wanted_runs(self, own: Sequence[int] | None) -> list[WantedRun]:
         """What this node is to run: what was ordered since it is ours, and `own`; None: everything."""
         async with _plain_errors():
-            return await runs.wanted(self._engine, self._node, self.epoch, own)
+            return await engine_runs.wanted(self._engine, self._node, self.epoch, own)
 
     async def set_limits(self, site: int | None, node: int, trunks: Mapping[str, int | None]) -> None:
         """Makes these the limits that every engine keeps: of the site, of this node, of its trunks."""
@@ -197,29 +209,29 @@ class PostgresStore:
     async def report(self, progress: Mapping[int, dict[str, Any]], of_node: dict[str, Any]) -> None:
         """Stores how far campaigns are, and how the node is."""
         async with _plain_errors():
-            await runs.report(self._engine, self._node, self.epoch, progress, of_node)
+            await engine_runs.report(self._engine, self._node, self.epoch, progress, of_node)
 
     async def rate_shares(self, campaigns: Sequence[int], *, able: bool) -> dict[int, float]:
         """How many of each campaign's calls a second this node may start from now on; `able`: it can call."""
         async with _plain_errors():
-            return await runs.rate_shares(self._engine, self._node, self.epoch, campaigns, able=able)
+            return await engine_runs.rate_shares(self._engine, self._node, self.epoch, campaigns, able=able)
 
     async def pause(self, campaign_id: int, tenant_id: str, why: str) -> None:
         """Pauses a running campaign on the engine's own account."""
         async with _plain_errors():
-            await runs.pause(self._engine, self._node, self.epoch, campaign_id, tenant_id, why)
+            await engine_runs.pause(self._engine, self._node, self.epoch, campaign_id, tenant_id, why)
 
     async def refuse(self, campaign_id: int, tenant_id: str, why: str) -> None:
         """Takes this node out of a campaign, which is idle when no other is left."""
         async with _plain_errors():
             last = runs.Order(verb="refused", wanted=Wanted.IDLE, by="dialer", why=why)
-            await runs.refuse(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
+            await engine_runs.refuse(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
 
     async def finish(self, campaign_id: int, tenant_id: str, verb: str, why: str) -> bool:
         """Makes a campaign idle: nothing of it is left to do, or to be done now. False while others call for it."""
         async with _plain_errors():
             last = runs.Order(verb=verb, wanted=Wanted.IDLE, by="dialer", why=why)
-            return await runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
+            return await engine_runs.finish(self._engine, self._node, self.epoch, campaign_id, tenant_id, last)
 
     async def totals(self, campaign_id: int, revision_id: int, prefixes: Sequence[str] = ("",)) -> Totals:
         """Where a campaign stands."""

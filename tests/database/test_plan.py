@@ -198,7 +198,8 @@ def test_other_nodes_need_an_order_to_run(database, do, file, campaign_id):
 
 
 def test_people_are_read_anew_only_when_the_file_reads_them_in_another_way(database, do, file, tmp_path):
-    (tmp_path / "people.csv").write_text("mobile,name\n+48501100104,Jan\n", encoding="utf-8")
+    rows = "".join(f"+4850110010{n},Jan\n" for n in range(1, 5))
+    (tmp_path / "people.csv").write_text(f"mobile,name\n{rows}", encoding="utf-8")
     file.write_text(SLOWER, encoding="utf-8")
     do("apply", str(file), "--note", "n")
     assert database.rows("select count(*) from contact") == [(3,)]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from dialer.campaign.running import Wanted
 from dialer.pacing.shares import HOLD_S
 from dialer.storage import runs
-from dialer.storage.runs import RATE_FORGOTTEN_S
+from dialer.storage.engine_runs import RATE_FORGOTTEN_S
 from dialer.storage.session import async_engine
 from tests.support.claiming import NOBODY, ended, make_campaign, numbers, order, route, store_of
 
