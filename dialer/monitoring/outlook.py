@@ -77,7 +77,7 @@ def outlook_now(campaign: CampaignStatus, progress: Progress | None, now: dateti
 
     Of the hours it knows only that somebody may be called then, not whom.
     """
-    if campaign.wanted != "running" or progress is None:
+    if campaign.wanted != "running" or progress is None or not campaign.windows:
         return None
     done = progress.closed + progress.held
     left = progress.contacts - done - progress.never
