@@ -35,6 +35,8 @@ _COPY = (
 
 # Sorts and joins of a million rows in memory; the server's usual 4 MB would send each to disk.
 _MEMORY = "select set_config('work_mem', '64MB', true)"
+# A large file is read before its first row comes, and a spreadsheet unpacked: longer than the 30 s of other sessions.
+_PATIENCE = "select set_config('idle_in_transaction_session_timeout', '10min', true)"
 
 # The first good row of a person counts; the others are told, with the line that they repeat.
 _REJECT_REPEATED = """
@@ -44,8 +46,8 @@ from (select person_key, min(line) as line from contact_stage where reason is nu
 where later.person_key = first.person_key and later.line <> first.line and later.reason is null
 """
 _REJECT_CALLED_LATELY = """
-update contact_stage as row set reason = :reason, detail = 'another campaign called since ' || :shown
-where row.reason is null and row.line in (
+update contact_stage as late set reason = :reason, detail = 'another campaign called since ' || :shown
+where late.reason is null and late.line in (
     select stage.line from contact_stage as stage cross join lateral unnest(stage.numbers) as n(number)
       join attempt on attempt.number = n.number and attempt.submitting_at > :since
     where attempt.campaign_id <> :campaign
@@ -56,7 +58,7 @@ where row.reason is null and row.line in (
     where attempt.campaign_id <> :campaign
   ) and not exists (
     select from person join contact on contact.person_id = person.id and contact.campaign_id = :campaign
-    where person.tenant_id = :tenant and person.person_key = row.person_key
+    where person.tenant_id = :tenant and person.person_key = late.person_key
   )
 """
 # In the order of the keys: two imports at once would else wait for each other's persons in a circle.
@@ -260,7 +262,8 @@ def _rejected(row: Rejected) -> tuple[Any, ...]:
 
 
 def wait_for_other_imports(connection: Connection, campaign_id: int) -> None:
-    """Lets one transaction at a time import people into a campaign."""
+    """Lets one transaction at a time import people into a campaign, and take its time over the file."""
+    connection.execute(text(_PATIENCE))
     connection.execute(
         text("select pg_advisory_xact_lock(hashtextextended('contact_import', :campaign))"), {"campaign": campaign_id}
     )

@@ -160,8 +160,8 @@ def import_file(
 
     A file that was imported before changes nothing: with `again` only when it was the last one.
     """
+    contacts.wait_for_other_imports(connection, base.campaign_id)
     with opened(path, base.how) as file:
-        contacts.wait_for_other_imports(connection, base.campaign_id)
         if contacts.was_imported(connection, base.campaign_id, file.sha256, last=again):
             return ImportSummary(file=path, unchanged=True)
         rows = _counted(read_contacts(file.table(base.contacts), base.contacts), progress)
