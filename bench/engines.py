@@ -9,7 +9,7 @@ from bench.figure import Figure, Result, Size, rounded
 from bench.load import by_time
 from bench.sides import Side, engine_side
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def engines_2(folder: Path, size: Size) -> Result:

@@ -56,9 +56,9 @@ class _TrunkNow:
         self.breaker = Breaker()
         self.calls = 0
 
-    def room(self, now: float) -> tuple[int, Binding]:
+    def room(self, now: float, most_waiting: int) -> tuple[int, Binding]:
         """How many calls it takes now, and which of its limits says so."""
-        found = [(MOST_WAITING, Binding.ORDERS_WAITING)]
+        found = [(most_waiting, Binding.ORDERS_WAITING)]
         if self.settings.max_concurrent is not None:
             found.append((self.settings.max_concurrent - self.calls, Binding.TRUNK_CEILING))
         if self.gate is not None:
@@ -80,6 +80,8 @@ class Capacity:
         self._gate = RateLimit(plan.node.calls_per_second)
         self.pace = Pace(plan.node.calls_per_second)
         self._bucket = TokenBucket(self.pace.per_second)
+        # Waiting for answers to earlier orders is a control, too: without any, only the ceiling bounds them.
+        self._most_waiting = MOST_WAITING if plan.overload_control else plan.node.max_concurrent
         self._calls = 0
         self._sent_at: dict[UUID, float] = {}
         """Orders without a channel whose answer is awaited."""
@@ -102,7 +104,7 @@ class Capacity:
         room = {
             Binding.NODE_CEILING: self.plan.node.max_concurrent - self._calls - self.strays,
             Binding.NODE_RATE: self._gate.allowance(now),
-            Binding.ORDERS_WAITING: MOST_WAITING - len(self._sent_at) - len(self._doubtful),
+            Binding.ORDERS_WAITING: self._most_waiting - len(self._sent_at) - len(self._doubtful),
         }
         if self.plan.overload_control:
             room[Binding.STRAIN] = self._bucket.allowance(now)
@@ -110,7 +112,7 @@ class Capacity:
 
     def of_trunks(self, names: Iterable[str], now: float) -> dict[str, tuple[int, Binding]]:
         """How many calls each trunk takes now, and what binds it."""
-        return {name: self._trunks[name].room(now) for name in names if name in self._trunks}
+        return {name: self._trunks[name].room(now, self._most_waiting) for name in names if name in self._trunks}
 
     def has_way_out(self, names: Iterable[str]) -> bool:
         """Whether one of these trunks is not cut off by its breaker."""

@@ -14,12 +14,12 @@ from dialer.settings import AgiSettings, NodeSettings, Settings, TrunkSettings
 
 # -- measured on 2 cores that also carried the far end (docs/benchmarks.md, docs/capacity.md) --------------------------
 
-CORE_CALLS_PER_S = 58.0
-"""Short keypad calls a second and core (ivr_60: 116 on 2 cores, 71 % busy, first audio within 102 ms at p99)."""
+CORE_CALLS_PER_S = 53.0
+"""Short keypad calls a second and core (client_cpu: 107 on 2 cores, 73 % busy, first audio within 120 ms at p99)."""
 CORE_CALLS = 450
-"""Calls at once and core (ivr_full: 900 on 2 cores; with more, keys were lost)."""
-WORKER_CPU_S = 0.0032
-"""CPU of the workers an answered call (ivr_60)."""
+"""Calls at once and core (900 on 2 cores; with more, keys were lost)."""
+WORKER_CPU_S = 0.0014
+"""CPU of the workers an answered call (client_cpu)."""
 DATABASE_BYTES = 4700
 """What a call of one question leaves in the database, indexes and events with it."""
 WAL_BYTES = 8800

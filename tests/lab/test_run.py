@@ -61,10 +61,11 @@ def start(lab: Lab, campaign: Path, *options: str, settings: Path | None = None)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, int], str]:
-    """Exit code, the summary's verdicts, and stderr."""
+    """Exit code, the summary's verdicts, and stderr; not those that were claimed, and never sent when calls stopped."""
     out, err = process.communicate(timeout=150)
-    summary = json.loads(out)["summary"] if out else {}
-    return process.returncode, summary.get("dispositions", {}), err
+    verdicts = json.loads(out)["summary"].get("dispositions", {}) if out else {}
+    verdicts.pop("returned", None)
+    return process.returncode, verdicts, err
 
 
 @pytest.fixture
