@@ -1,0 +1,68 @@
+"""What a transform needs of an engine: DuckDB in the process, or Spark on a cluster, with equal results.
+
+Queries are SELECTs in the restricted dialect of docs/etl.md: what is written there runs on both, word for word.
+Values come in as `:name` and are never pasted into the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from etl.columns import Columns
+
+Value = int | str | float | None
+Parameters = Mapping[str, Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What `write` has put into its folder: `part-*.parquet`, durable when this is returned."""
+
+    files: tuple[Path, ...]
+    rows: int
+    bytes: int
+    digest: str
+    """Of the rows' content, whatever their order, and the same from every engine."""
+
+
+class Engine(Protocol):
+    """One tenant's workshop: its names live as long as it is open, and nobody else sees them."""
+
+    def register(self, name: str, files: Sequence[Path], columns: Columns) -> None:
+        """Makes Parquet files a table with exactly these columns, read by name; what older files lack is NULL.
+
+        No file at all is an empty table. A name that was taken is given anew.
+        """
+        ...
+
+    def view(self, name: str, query: str) -> None:
+        """Gives a query without parameters a name; it is computed whenever it is read. A name may be given anew."""
+        ...
+
+    def write(
+        self,
+        query: str,
+        parameters: Parameters,
+        columns: Columns,
+        folder: Path,
+        *,
+        order_by: Sequence[str] = (),
+        digest_of: Sequence[str] | None = None,
+    ) -> Written:
+        """Computes a query into a new folder of Parquet files, in the order of some columns.
+
+        Raises DialerError when its columns are not those declared, by name and type, and when it holds a DOUBLE or a
+        DECIMAL: engines round these differently. `digest_of` are the columns that stand for a row's content; None: all.
+        """
+        ...
+
+    def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
+        """A query's rows, as plain tuples, one after the other."""
+        ...
+
+    def close(self) -> None:
+        """Ends it and removes what it spilt."""
+        ...

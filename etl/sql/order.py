@@ -1,0 +1,129 @@
+"""Which facts are computed from a day's histories, in which order, with which columns.
+
+Each is one file `etl/sql/NAME.sql`: one SELECT that may read `history_KIND` of its kind, the datasets before it of the
+same kind, and `tariff` and `setting`; its parameters are `:as_of_us` (the cut-off: when the last event came in) and
+`:day` (the cohort day, in days since 1970).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from etl.columns import Columns, Kind
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One table of facts."""
+
+    name: str
+    kind: Kind
+    key: tuple[str, ...]
+    """Unique in the dataset; rows are compared by it, and lie in its order."""
+    columns: Columns
+    one_a_subject: bool = False
+    """As many rows as the day has subjects, or the run fails."""
+
+    @property
+    def query(self) -> str:
+        """The transform, word for word as it stands in its file."""
+        return (FOLDER / f"{self.name}.sql").read_text(encoding="utf-8")
+
+
+ORDER: tuple[Dataset, ...] = (
+    # -- tickets
+    Dataset(
+        name="ticket_session_fact", kind="ticket", key=("tenant", "ticket", "begin_us", "agent"),
+        columns={"tenant": "STRING", "ticket": "STRING", "agent": "STRING", "group_name": "STRING",
+                 "begin_us": "BIGINT", "end_us": "BIGINT"},
+    ),
+    Dataset(
+        name="ticket_stay_fact", kind="ticket", key=("tenant", "ticket", "begin_us", "group_name"),
+        columns={"tenant": "STRING", "ticket": "STRING", "group_name": "STRING", "begin_us": "BIGINT",
+                 "end_us": "BIGINT", "queue_us": "BIGINT"},
+    ),
+    Dataset(
+        name="ticket_wait_fact", kind="ticket", key=("tenant", "ticket", "asked_us"),
+        columns={"tenant": "STRING", "ticket": "STRING", "asked_us": "BIGINT", "answered_us": "BIGINT",
+                 "agent": "STRING"},
+    ),
+    Dataset(
+        name="ticket_move_fact", kind="ticket", key=("tenant", "ticket", "at_us", "what", "from_name", "to_name"),
+        columns={"tenant": "STRING", "ticket": "STRING", "at_us": "BIGINT", "what": "STRING", "from_name": "STRING",
+                 "to_name": "STRING"},
+    ),
+    Dataset(
+        name="ticket_work_fact", kind="ticket", key=("tenant", "ticket", "agent", "begin_us"),
+        columns={"tenant": "STRING", "ticket": "STRING", "agent": "STRING", "begin_us": "BIGINT", "end_us": "BIGINT"},
+    ),
+    Dataset(
+        name="ticket_span_fact", kind="ticket", key=("tenant", "ticket", "begin_us", "status"),
+        columns={"tenant": "STRING", "ticket": "STRING", "status": "STRING", "begin_us": "BIGINT",
+                 "end_us": "BIGINT"},
+    ),
+    Dataset(
+        name="ticket_fact", kind="ticket", key=("tenant", "ticket"), one_a_subject=True,
+        columns={
+            "tenant": "STRING", "ticket": "STRING", "channel": "STRING", "created_us": "BIGINT",
+            "created_inferred": "BOOLEAN", "first_group": "STRING", "last_group": "STRING", "first_agent": "STRING",
+            "last_agent": "STRING", "priority": "STRING", "status": "STRING", "first_assignment_us": "BIGINT",
+            "queue_us": "BIGINT", "first_response_us": "BIGINT", "requester_wait_us": "BIGINT",
+            "agent_wait_us": "BIGINT", "hold_us": "BIGINT", "owned_us": "BIGINT", "handle_us": "BIGINT",
+            "transfers_agent": "BIGINT", "transfers_group": "BIGINT", "ping_pong": "BIGINT",
+            "agent_stations": "BIGINT", "group_stations": "BIGINT", "messages_agent": "BIGINT",
+            "messages_customer": "BIGINT", "messages_internal": "BIGINT", "messages_bot": "BIGINT",
+            "one_touch": "BOOLEAN", "one_touch_final_us": "BIGINT", "first_resolution_us": "BIGINT",
+            "full_resolution_us": "BIGINT", "reopens": "BIGINT", "solved_us": "BIGINT", "closed_us": "BIGINT",
+            "clock_skew": "BOOLEAN", "late": "BOOLEAN",
+        },
+    ),
+    # -- queues and agents
+    Dataset(
+        name="queue_fact", kind="queue_entry", key=("tenant", "entry"), one_a_subject=True,
+        columns={
+            "tenant": "STRING", "entry": "STRING", "queue": "STRING", "channel": "STRING", "ticket": "STRING",
+            "agent": "STRING", "entered_us": "BIGINT", "answered_us": "BIGINT", "ended_us": "BIGINT",
+            "wrapped_us": "BIGINT", "outcome": "STRING", "wait_us": "BIGINT", "ring_us": "BIGINT",
+            "talk_us": "BIGINT", "hold_us": "BIGINT", "acw_us": "BIGINT", "transfers": "BIGINT",
+            "declined": "BIGINT", "is_open": "BOOLEAN",
+        },
+    ),
+    Dataset(
+        name="agent_span_fact", kind="agent_session", key=("tenant", "session", "begin_us", "state", "code"),
+        columns={"tenant": "STRING", "session": "STRING", "agent": "STRING", "state": "STRING", "code": "STRING",
+                 "begin_us": "BIGINT", "end_us": "BIGINT"},
+    ),
+    # -- calls
+    Dataset(
+        name="answer_fact", kind="call", key=("tenant", "call", "step", "visit"),
+        columns={
+            "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
+            "step": "STRING", "visit": "BIGINT", "asked_us": "BIGINT", "answered_us": "BIGINT", "value": "STRING",
+            "keys": "STRING", "tries": "BIGINT", "invalid": "BIGINT", "no_input": "BIGINT", "is_last": "BOOLEAN",
+        },
+    ),
+    Dataset(
+        name="step_fact", kind="call", key=("tenant", "call", "place"),
+        columns={
+            "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
+            "step": "STRING", "place": "BIGINT", "entered_us": "BIGINT", "left_us": "BIGINT", "next_step": "STRING",
+        },
+    ),
+    Dataset(
+        name="call_fact", kind="call", key=("tenant", "call"), one_a_subject=True,
+        columns={
+            "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
+            "wave": "BIGINT", "dial": "BIGINT", "node": "STRING", "trunk": "STRING", "submitted_us": "BIGINT",
+            "accepted_us": "BIGINT", "ringing_us": "BIGINT", "answered_us": "BIGINT", "audio_us": "BIGINT",
+            "hung_up_us": "BIGINT", "ended_us": "BIGINT", "disposition": "STRING", "sip_code": "BIGINT",
+            "cause": "BIGINT", "refusal": "STRING", "result": "STRING", "last_step": "STRING", "answers": "BIGINT",
+            "language": "STRING", "is_seizure": "BOOLEAN", "is_answered": "BOOLEAN", "is_human": "BOOLEAN",
+            "is_ner": "BOOLEAN", "pdd_us": "BIGINT", "ring_us": "BIGINT", "talk_us": "BIGINT", "billed_s": "BIGINT",
+            "cost_micro": "BIGINT", "clock_skew": "BOOLEAN", "is_open": "BOOLEAN",
+        },
+    ),
+)  # fmt: skip
+BY_NAME = {dataset.name: dataset for dataset in ORDER}
