@@ -56,6 +56,11 @@ class Conversation:
         self._stored = {(one.step, one.visit, one.try_no): one for one in memory.tries} if memory else {}
         self._ahead = set(self._stored)
         self._waiting = Writes()
+        self._path: list[tuple[str, int, int, str]] = []
+        self._memory_began_at = memory.started_at if memory else None
+        used_s = (clock.now() - memory.started_at).total_seconds() if memory else 0.0
+        self._origin_s = clock.monotonic() - max(0.0, used_s)
+        self._recalled_ms = 0
 
     def _begin(self) -> None:
         """Notes `dialogue.started` as the first prompt is begun, `.resumed` also without one; waits for no commit."""
@@ -78,6 +83,10 @@ class Conversation:
         await self._flush()
         return await self._with_sound(self._sound(prompt), lambda name: self._phone.ask(name, max_digits, timeout_s))
 
+    def enter(self, step: str, visit: int, word: str) -> None:
+        """Notes that a step begins: the path is stored with the result."""
+        self._path.append((step, self._lasted_ms(), visit, word))
+
     def prepare(self, step_name: str) -> None:
         """Begins to make the sounds of the steps that may come next, while this one is heard."""
         campaign = self.dialogue.campaign
@@ -95,6 +104,8 @@ class Conversation:
         known = self._stored.get((step, visit, try_no))
         if known is not None:
             self._ahead.discard((step, visit, try_no))
+            assert self._memory_began_at is not None
+            self._recalled_ms = max(self._recalled_ms, _ms((known.at - self._memory_began_at).total_seconds()))
         elif self._ahead:
             # What is stored lies on another path than this flow takes. Better ask again than be silent for ever.
             log.error("memory_does_not_fit", extra={"attempt": str(self.dialogue.attempt_id), "step": step})
@@ -104,10 +115,18 @@ class Conversation:
     def tried(self, step: str, visit: int, try_no: int, keys: str, outcome: TryOutcome) -> None:
         """Notes one try at a question, unless it is stored."""
         self.any_key_accepted |= outcome is TryOutcome.ACCEPTED
+        if (step, visit, try_no) in self._stored:
+            return
+        reach("heard")
+        self._waiting.tries.append(Try(attempt_id=self.dialogue.attempt_id, step=step, visit=visit, try_no=try_no,
+                                       keys=keys, outcome=outcome, at=self.clock.now()))  # fmt: skip
+        if outcome is not TryOutcome.ACCEPTED:
+            self._tried(step, visit, try_no, keys, outcome, None)
+
+    def chosen(self, step: str, visit: int, try_no: int, keys: str, value: str) -> None:
+        """Notes the choice at a menu, unless its try is stored; the log has it, the answers do not."""
         if (step, visit, try_no) not in self._stored:
-            reach("heard")
-            self._waiting.tries.append(Try(attempt_id=self.dialogue.attempt_id, step=step, visit=visit, try_no=try_no,
-                                           keys=keys, outcome=outcome, at=self.clock.now()))  # fmt: skip
+            self._tried(step, visit, try_no, keys, TryOutcome.ACCEPTED, value)
 
     def answered(self, step: str, visit: int, try_no: int, keys: str, value: str) -> None:
         """Notes an answer, unless its try is stored; it is safe before the person hears anything more."""
@@ -149,7 +168,8 @@ class Conversation:
         self._waiting.ends.append(end)
         self._event("dialogue.ended", {"result": result.value, "step": step, "answers": self.answers,
                                        "callback_at": callback_at.isoformat() if callback_at else None,
-                                       "opted_out": self.opted_out})  # fmt: skip
+                                       "opted_out": self.opted_out, "path": self._path,
+                                       "lasted_ms": self._lasted_ms()})  # fmt: skip
         await self._store.save(self._take())
         return end
 
@@ -161,6 +181,18 @@ class Conversation:
     def _take(self) -> Writes:
         writes, self._waiting = self._waiting, Writes()
         return writes
+
+    def _lasted_ms(self) -> int:
+        """Since the dialogue began; what another worker has heard already is walked again at the moments it came."""
+        if self._ahead:
+            return self._recalled_ms
+        return max(self._recalled_ms, _ms(self.clock.monotonic() - self._origin_s))
+
+    def _tried(
+        self, step: str, visit: int, try_no: int, keys: str, outcome: TryOutcome, value: str | None
+    ) -> None:  # fmt: skip
+        self._event("dialogue.tried", {"step": step, "visit": visit, "try_no": try_no, "keys": keys,
+                                       "outcome": outcome.value, "value": value})  # fmt: skip
 
     def _event(self, type: str, payload: dict[str, Any]) -> None:
         self._seq += 1
@@ -192,3 +224,7 @@ class Conversation:
             if first:
                 self._audio_at = None
             raise
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -112,6 +112,7 @@ class Interpreter:
             if visits.total() > MAX_VISITS:
                 raise TooManyVisits(f"{MAX_VISITS} steps")
             step = campaign.flow[following]
+            self._talk.enter(following, visits[following], step.word)
             self._talk.prepare(following)
             outcome = await WORDS[step.word](following, step, visits[following], self._talk)
             if isinstance(outcome, Ends):

@@ -67,3 +67,8 @@ def monotonic() -> float:
 def from_epoch(seconds: float) -> datetime:
     """An instant from seconds since 1970 (AMI timestamps, packet captures)."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970 of an aware instant, exactly."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

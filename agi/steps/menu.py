@@ -14,6 +14,7 @@ async def run(name: str, step: Step, visit: int, talk: Conversation) -> Outcome:
     given = await question.put(name, step, step.menu, visit, talk)
     if given is None:
         return GoTo(step=step.otherwise) if step.otherwise else LeftOpen()
+    talk.chosen(name, visit, given.try_no, given.keys, given.value)
     if step.complete:
         talk.complete()
     return GoTo(step=given.value)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
 
-from dialer.calls.disposition import Disposition
+from dialer.calls.disposition import OUR_RING_LIMIT, Disposition
 from dialer.calls.results import DialogueEnd
 
 SILENT_AFTER = timedelta(seconds=2)
@@ -84,6 +84,11 @@ class Attempt:
     def holds_slot(self) -> bool:
         """Whether there may be a channel of it."""
         return self.state not in (State.CLOSING, State.ENDED)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether our ring limit ended it; the SIP status of such a call is Asterisk's own invention (480)."""
+        return self.originate_reason == OUR_RING_LIMIT and self.answered_at is None
 
     @property
     def was_silent(self) -> bool:

@@ -24,6 +24,7 @@ from dialer.pacing.decide import Binding
 from dialer.pacing.routes import Candidate, Route, assign
 from dialer.storage import dnc, leases, rules, tables
 from dialer.storage.bulk import insert_rows
+from dialer.waves import NOT_DIALLED
 
 # Sorted below the lock, so every claim takes them in this order (PostgreSQL locks rows as the sort returns them).
 _LIMITS = text("""
@@ -275,7 +276,7 @@ async def _place(
     rows = (await connection.execute(_PLACE, values)).all()
     histories = await history(connection, [row.contact_id for row in rows if row.dials > 1])
     claims = [_claim(row, shared, histories.get(row.contact_id, ())) for row in rows]
-    await insert_rows(connection, tables.event, [_submitting(one.attempt) for one in claims])
+    await insert_rows(connection, tables.event, [_submitting(one) for one in claims])
     return claims
 
 
@@ -316,7 +317,9 @@ async def history(connection: AsyncConnection, contact_ids: list[int]) -> dict[i
     return {contact_id: tuple(tries) for contact_id, tries in found.items()}
 
 
-def _submitting(attempt: Attempt) -> dict[str, object]:
+def _submitting(claim: Claim) -> dict[str, object]:
+    attempt = claim.attempt
+    dialled = [tried.number for tried in claim.contact.history if tried.disposition not in NOT_DIALLED]
     return event_row(
         tenant_id=attempt.tenant_id,
         occurred_at=attempt.submitting_at,
@@ -327,7 +330,10 @@ def _submitting(attempt: Attempt) -> dict[str, object]:
         payload={
             "campaign": attempt.campaign_id,
             "contact": attempt.contact_id,
+            "revision": attempt.revision_id,
             "wave": attempt.wave,
+            "dial": len(dialled) + 1,
+            "number_dial": dialled.count(attempt.number) + 1,
             "node": attempt.node,
             "trunk": attempt.trunk,
             "caller_id": attempt.caller_id,

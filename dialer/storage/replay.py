@@ -18,6 +18,7 @@ from dialer.contacts.contact import ContactChange
 from dialer.storage import leases, tables
 from dialer.storage.bulk import insert_rows
 from dialer.storage.journal import Claimed, Line, Verdict
+from dialer.waves import NOT_DIALLED
 
 _KNOWN = text("select id, state = 'ended' as ended from attempt where id = any(:ids)")
 # A database that was just restored has no statistics yet: the limits make PostgreSQL take the indexes, line by line.
@@ -34,9 +35,14 @@ from unnest(cast(:ids as uuid[]), cast(:tenants as text[]), cast(:campaigns as t
   left join revision r on r.id = line.revision_id and r.campaign_id = p.id
 """)
 _STANDING = text("""
-select a.id, a.campaign_id, a.contact_id, a.wave, a.node, a.trunk, a.caller_id, a.state, a.disposition, a.cause,
-  a.tech_cause, a.seq, a.submitting_at, a.ended_at, p.tenant_id
-from attempt a join campaign p on p.id = a.campaign_id where a.id = any(:ids)
+select a.id, a.campaign_id as campaign, a.contact_id as contact, a.revision_id as revision, a.wave, a.node, a.trunk,
+  a.caller_id, a.state, a.disposition, a.cause, a.tech_cause, a.seq, a.submitting_at, a.accepted_at, a.ringing_at,
+  a.answered_at, a.hung_up_at, a.ended_at, p.tenant_id, earlier.dials + 1 as dial, earlier.here + 1 as number_dial
+from attempt a join campaign p on p.id = a.campaign_id cross join lateral (
+  select count(*) as dials, count(*) filter (where e.number = a.number) as here from attempt e
+  where e.contact_id = a.contact_id and e.submitting_at < a.submitting_at and e.disposition <> all(:not_dialled)
+) as earlier
+where a.id = any(:ids)
 """)
 _VERDICT_TYPES = {
     "accepted_at": "timestamptz", "ringing_at": "timestamptz", "answered_at": "timestamptz",
@@ -186,7 +192,8 @@ class Replay:
 
     async def _tell(self, changed: dict[UUID, Line]) -> None:
         """Writes an event an attempt; what it was told before was lost with the database."""
-        rows = await self._connection.execute(_STANDING, {"ids": list(changed)})
+        values = {"ids": list(changed), "not_dialled": [one.value for one in NOT_DIALLED]}
+        rows = await self._connection.execute(_STANDING, values)
         events = [_event(row, changed[row.id], self._now) for row in rows]
         await insert_rows(self._connection, tables.event, events)
 
@@ -235,10 +242,9 @@ def _attempt_row(line: Claimed, match: Row[Any], verdict: Verdict | None) -> dic
 
 
 def _event(row: Row[Any], line: Line, now: datetime) -> dict[str, Any]:
-    payload: dict[str, Any] = {
-        name: getattr(row, name)
-        for name in ("wave", "node", "trunk", "caller_id", "state", "disposition", "tech_cause", "cause")
-    }
+    payload: dict[str, Any] = {name: getattr(row, name) for name in _TOLD}
+    moments = {name: getattr(row, name) for name in _MOMENTS}
+    payload |= {name: at.isoformat() if at else None for name, at in moments.items()}
     if isinstance(line, Verdict):
         change = line.change
         due = change.next_attempt_at.isoformat() if change.next_attempt_at else None
@@ -250,14 +256,15 @@ def _event(row: Row[Any], line: Line, now: datetime) -> dict[str, Any]:
         subject_type="attempt",
         subject_id=str(row.id),
         seq=row.seq,
-        payload={
-            "campaign": row.campaign_id,
-            "contact": row.contact_id,
-            "submitting_at": row.submitting_at.isoformat(),
-            "ended_at": row.ended_at.isoformat() if row.ended_at else None,
-            **payload,
-        },
+        payload=payload,
     )
+
+
+_TOLD = (
+    "campaign", "contact", "revision", "wave", "dial", "number_dial", "node", "trunk", "caller_id", "state",
+    "disposition", "tech_cause", "cause",
+)  # fmt: skip
+_MOMENTS = ("submitting_at", "accepted_at", "ringing_at", "answered_at", "hung_up_at", "ended_at")
 
 
 def _blocked(claims: Iterable[Claimed]) -> dict[str, Any]:

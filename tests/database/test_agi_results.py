@@ -135,8 +135,13 @@ async def test_a_dialogue_is_stored_as_it_was(database: Database, worker: Worker
     assert database.rows("select result, step, answers, detail from flow_result") == [("completed", "bye", 2, None)]
     assert database.rows("select seq, type, tenant_id, payload ->> 'value' from event "
                          "where subject_type = 'dialogue' and subject_id = :id order by seq", id=str(attempt_id)) == [
-        (1, "dialogue.started", "north", None), (2, "dialogue.answered", "north", "yes"),
-        (3, "dialogue.answered", "north", "12"), (4, "dialogue.ended", "north", None),
+        (1, "dialogue.started", "north", None), (2, "dialogue.tried", "north", None),
+        (3, "dialogue.tried", "north", None), (4, "dialogue.answered", "north", "yes"),
+        (5, "dialogue.answered", "north", "12"), (6, "dialogue.ended", "north", None),
+    ]  # fmt: skip
+    ((path,),) = database.rows("select payload -> 'path' from event where type = 'dialogue.ended'")
+    assert [(step, visit, word) for step, _, visit, word in path] == [
+        ("hello", 1, "say"), ("fever", 1, "ask"), ("days", 1, "ask"), ("bye", 1, "say"),
     ]  # fmt: skip
     assert database.rows("select state from attempt") == [("answered",)]
 

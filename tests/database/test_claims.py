@@ -56,6 +56,8 @@ async def test_a_claim_writes_the_attempt_and_its_event_before_anything_is_sent(
         == [("submitting", 1, "node-1", "a", SHOWN)] * 2
     )
     assert database.rows("select distinct payload->>'caller_id' from event") == [(SHOWN,)]
+    told = "select payload->>'dial', payload->>'number_dial', payload->'revision' from event"
+    assert database.rows(told) == [("1", "1", revision_of(database, campaign_id))] * 2
     assert database.rows("select count(*) from event where type = 'attempt.submitting'") == [(2,)]
     assert database.rows("select count(*) from contact where next_attempt_at is null") == [(2,)]
 
@@ -149,6 +151,24 @@ async def test_verdicts_that_do_not_count_are_remembered_too(database, claim, st
             contact_id=one.contact.id, attempts=0, wave=1, next_attempt_at=utc_now(), next_number=one.attempt.number
         )  # fmt: skip
         await store.save([ended(one, Disposition.CONGESTION)], [change], [])
+
+
+async def test_the_log_says_which_dial_it_is_and_counts_none_that_never_left_the_node(database, claim, store):
+    campaign_id = make_campaign(database, "c", numbers(1))
+    other = "+48600000009"
+    database.run("update contact set numbers = numbers || :other", other=other)
+    for disposition, following in (
+        (Disposition.RETURNED, None), (Disposition.BUSY, other), (Disposition.NOT_PLACED, other),
+        (Disposition.CONGESTION, None), (Disposition.BUSY, None),
+    ):  # fmt: skip
+        (one,) = await claim(campaign_id)
+        change = ContactChange(
+            contact_id=one.contact.id, attempts=0, wave=1, next_attempt_at=utc_now(),
+            next_number=following or one.contact.numbers[0],
+        )  # fmt: skip
+        await store.save([ended(one, disposition)], [change], [])
+    told = "select cast(payload->>'dial' as int), cast(payload->>'number_dial' as int) from event order by occurred_at"
+    assert database.rows(told) == [(1, 1), (1, 1), (2, 1), (2, 1), (3, 2)]
 
 
 async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, claim, store):

@@ -90,6 +90,10 @@ async def test_a_verdict_alone_is_missed_too(host, tmp_path):
         assert again.database.rows(
             "select payload->>'caller_id', payload->>'disposition' from event where type = 'attempt.restored'"
         ) == [(SHOWN, "completed")]
+        told = "select payload->'dial', payload->'number_dial', payload->>'hung_up_at' from event \
+                where type = 'attempt.restored'"
+        ((hung_up_at,),) = host.database.rows("select hung_up_at from attempt")
+        assert again.database.rows(told) == [(1, 1, hung_up_at.isoformat())]
 
 
 async def test_a_retry_avoids_the_same_trunks_as_before(host, tmp_path):

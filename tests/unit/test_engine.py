@@ -10,10 +10,11 @@ import pytest
 
 from dialer.calls.attempt import State
 from dialer.calls.disposition import Disposition
-from dialer.calls.events import Accepted, Answered, Created, HungUp, Refused, Responded, Ringing, Unclear
+from dialer.calls.events import Accepted, Answered, Created, GaveUp, HungUp, Refused, Responded, Ringing, Unclear
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelRecord
 from dialer.campaign.running import Wanted, WantedRun
+from dialer.clock import to_us
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.campaign_run import CampaignRun
@@ -140,6 +141,25 @@ async def test_a_verdict_that_is_not_stored_yet_is_not_taken_for_an_open_attempt
     await rig.tracker.flush()
     assert rig.saved(claim).disposition.value == "busy"
     assert [event["type"] for event in rig.store.events] == ["attempt.ended"]
+
+
+async def test_the_log_says_when_a_call_was_hung_up_and_whether_we_gave_up(rig):
+    claims = [make_claim(), make_claim(), make_claim()]
+    for claim in claims:
+        rig.tracker.adopt(claim, TERMS)
+    rang_out, declined, answered = (claim.attempt.id for claim in claims)
+    gone = HungUp(at=T0 - timedelta(seconds=9), cause=19, tech_cause=480)
+    for attempt_id, reason in ((rang_out, 3), (declined, 0)):
+        rig.tracker.apply(attempt_id, Responded(at=T0, success=False, reason=reason))
+        rig.tracker.apply(attempt_id, gone)
+    for event in (Responded(at=T0, success=False, reason=3), Answered(at=T0), gone, GaveUp(at=T0)):
+        rig.tracker.apply(answered, event)
+    await rig.tracker.flush()
+    told = [(one["subject_id"], one["payload"]) for one in rig.store.events if one["type"] == "attempt.ended"]
+    assert [(subject, payload["reason"]) for subject, payload in told] == [
+        (str(rang_out), "ring_limit"), (str(declined), None), (str(answered), None),
+    ]  # fmt: skip
+    assert {payload["hung_up_us"] for _, payload in told} == {to_us(gone.at)}
 
 
 async def test_a_failed_store_keeps_everything_in_order(rig):

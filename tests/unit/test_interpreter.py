@@ -75,8 +75,50 @@ async def test_a_dialogue(does: str, result: str, answers: str, tries: str) -> N
     assert run.result == result
     assert [(end.result.value, end.answers) for end in saved.ends] == [(result.split()[0], len(saved.answers))]
     types = [event["type"] for event in saved.events]
-    assert types == ["dialogue.started", *["dialogue.answered"] * len(saved.answers), "dialogue.ended"]
+    assert types == ["dialogue.started", *map(told_by, saved.tries), "dialogue.ended"]
     assert [event["seq"] for event in saved.events] == list(range(1, len(types) + 1))
+
+
+def told_by(tried: Try) -> str:
+    """The event that tells of a try: each has one."""
+    is_answer = tried.outcome is TryOutcome.ACCEPTED and "menu" not in FLOW[tried.step]
+    return "dialogue.answered" if is_answer else "dialogue.tried"
+
+
+async def test_the_log_tells_of_every_try_that_is_no_answer() -> None:
+    run = await talk("on 5 on 1 … … 1 4# on")
+    told = [event["payload"] for event in run.store.saved.events if event["type"] == "dialogue.tried"]
+    assert [(one["step"], one["visit"], one["try_no"], one["keys"], one["outcome"], one["value"]) for one in told] == [
+        ("fever", 1, 1, "5", "not_allowed", None),
+        ("people", 1, 1, "", "silence", None),
+        ("people", 1, 2, "", "silence", None),
+        ("help", 1, 1, "1", "accepted", "people"),
+    ]
+
+
+def path_of(saved: Writes) -> str:
+    """`step@ms`, `#2` behind a second visit, and how long it lasted."""
+    (end,) = [event["payload"] for event in saved.events if event["type"] == "dialogue.ended"]
+    steps = [f"{step}@{ms}" + (f"#{visit}" if visit > 1 else "") for step, ms, visit, _ in end["path"]]
+    return " ".join([*steps, f"= {end['lasted_ms']}"])
+
+
+async def test_the_path_holds_every_step_and_when_it_was_entered() -> None:
+    # Each question takes the caller 5 s.
+    run = await talk("on 1 … … 1 4# on")
+    assert path_of(run.store.saved) == (
+        "welcome@0 fever@0 people@5000 help@15000 people@20000#2 goodbye@25000 bye@25000 = 25000"
+    )
+    path = run.store.saved.events[-1]["payload"]["path"]
+    assert [word for *_, word in path] == ["say", "ask", "ask", "menu", "ask", "say", "hangup"]
+
+
+async def test_the_path_of_a_dialogue_taken_over_has_the_moments_that_were_heard() -> None:
+    # It began 100 s ago; `fever` was answered then, after 7 s; now `people` is asked, and answered in 5 s.
+    answered = Try(attempt_id=UUID(int=7), step="fever", visit=1, try_no=1, keys="1", outcome=TryOutcome.ACCEPTED,
+                   at=EARLIER + timedelta(seconds=7))  # fmt: skip
+    run = await talk("4# on", memory=Memory(tries=(answered,), seq=2, started_at=EARLIER))
+    assert path_of(run.store.saved) == "welcome@0 fever@0 people@100000 goodbye@105000 bye@105000 = 105000"
 
 
 async def test_each_answer_is_committed_before_the_person_hears_anything_more() -> None:
