@@ -10,12 +10,14 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Float,
     ForeignKey,
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -392,11 +394,76 @@ event = Table(
     Column("type", Text, nullable=False),
     Column("subject_type", Text, nullable=False),
     Column("subject_id", Text, nullable=False),
-    Column("seq", Integer, nullable=False),
+    Column("seq", Integer, nullable=True),
     Column("schema_v", SmallInteger, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("ingested_at", _AT, nullable=False, server_default=text("now()")),
     Column("ingest_xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
-    PrimaryKeyConstraint("event_id", "occurred_at"),
+    Column("source", Text, nullable=False, server_default=text("''")),
+    Column("unknown", Boolean, nullable=False, server_default=text("false")),
+    # A retry carries the same moment, so that the day's partition tells it from news. Of another partition nobody asks.
+    PrimaryKeyConstraint("tenant_id", "occurred_at", "event_id"),
+    # Events arrive in this order: the nightly extract reads the pages of its time instead of every partition whole.
+    Index(
+        "event_ingested_at_idx", "ingested_at",
+        postgresql_using="brin", postgresql_with={"autosummarize": "on"},
+    ),
     postgresql_partition_by="RANGE (occurred_at)",
 )  # fmt: skip
+"""What happened: our own events (source is empty) and collected ones; docs/events.md has the types.
+
+`unknown`: collected, of a type or version that the release which stored it did not know. Readers that are no owner see
+the tenants of `tenant_reader` alone (row-level security)."""
+
+event_dead = Table(
+    "event_dead", metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("letter_id", Uuid, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("times", Integer, nullable=False, server_default=text("1")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("first_at", _AT, nullable=False),
+    Column("last_at", _AT, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "letter_id"),
+    Index("event_dead_last_at_idx", "last_at"),
+)  # fmt: skip
+"""Lines that are no events, as they came, and why. `times` they came, `attempts` at replaying them.
+
+A letter's id is a digest of its source and its line: a producer that sends its batch again adds none."""
+
+collect_token = Table(
+    "collect_token", metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=True),
+    Column("added_at", _AT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("added_by", Text, nullable=False),
+    Column("revoked_at", _AT, nullable=True),
+    CheckConstraint("kind in ('bearer', 'webhook')", name="kind"),
+    CheckConstraint("(kind = 'bearer') = (sha256 is not null)", name="sha256"),
+)  # fmt: skip
+"""Who may send events, for which tenant and under which name. A bearer's secret is kept as its SHA-256; a webhook's is
+made from the settings' key and the id, and kept nowhere."""
+
+collect_usage = Table(
+    "collect_usage", metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "day"),
+)  # fmt: skip
+"""What a tenant has sent on a UTC day, over all collectors: its quota is held against it."""
+
+tenant_reader = Table(
+    "tenant_reader", metadata,
+    Column("role_name", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    PrimaryKeyConstraint("role_name", "tenant_id"),
+)  # fmt: skip
+"""Which database roles read whose events."""
