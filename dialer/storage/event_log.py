@@ -6,6 +6,7 @@ out of order. Types and payloads stand in docs/events.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -15,30 +16,41 @@ DAYS_AHEAD = 7
 
 _THERE = text("select relname from pg_class where relname = any(:names)")
 
-_ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('dialer event partitions'))")
-
 
 def ensure_partitions(connection: Connection, now: datetime) -> None:
     """Makes the partitions from yesterday to a week ahead that are missing. Events carry UTC days."""
     today = now.astimezone(UTC).date()
     days = [today + timedelta(days=offset) for offset in range(-1, DAYS_AHEAD + 1)]
-    names = {"names": [_name(day) for day in days]}
-    if len(connection.execute(_THERE, names).all()) == len(days):
-        return
-    # Engines start side by side, and `if not exists` alone does not keep two from making one table at once.
-    connection.execute(_ONE_AT_A_TIME)
-    there = set(connection.execute(_THERE, names).scalars())
-    # A new partition locks the whole log; waiting for that behind a long reader (pg_dump) would stop every writer.
-    connection.execute(text("set local lock_timeout = '500ms'"))
-    for day in days:
-        if _name(day) in there:
-            continue
-        connection.execute(
-            text(
-                f"create table if not exists {_name(day)} partition of event "
-                f"for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z')"
-            )
-        )
+    there = set(connection.execute(_THERE, {"names": [_name(day) for day in days]}).scalars())
+    if missing := [day for day in days if _name(day) not in there]:
+        connection.execute(text(partitions(missing)))
+
+
+def partitions(days: Iterable[date]) -> str:
+    """The statement that makes the partitions of these days, where they are missing, in the caller's transaction.
+
+    Made and then attached, not made as partitions: that would lock the whole log, behind a long reader (the nightly
+    extract, pg_dump) and before every writer. Attaching lets both go on (PostgreSQL's manual on CREATE TABLE).
+    """
+    return "do $$ begin\n" + "".join(map(_made, sorted(set(days)))) + "end $$"
+
+
+def _made(day: date) -> str:
+    name = _name(day)
+    # Engines and collectors start side by side, and `if not exists` alone does not keep two from making one table at
+    # once. What else may hold the log so that nothing can be attached (a migration) is not waited for.
+    return f"""
+    if to_regclass('{name}') is null then
+        perform pg_advisory_xact_lock(hashtext('dialer event partitions'));
+        set local lock_timeout = '500ms';
+        if to_regclass('{name}') is null then
+            create table {name} (like event including all);
+            alter table event attach partition {name}
+                for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z');
+        end if;
+        set local lock_timeout to default;
+    end if;
+    """
 
 
 def _name(day: date) -> str:
