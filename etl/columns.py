@@ -36,11 +36,12 @@ SEGMENT: Columns = {
     "node": "STRING", "trunk": "STRING", "caller_id": "STRING", "disposition": "STRING", "sip_code": "BIGINT",
     "cause": "BIGINT", "refusal": "STRING", "step": "STRING", "visit": "BIGINT", "try_no": "BIGINT", "value": "STRING",
     "keys": "STRING", "outcome": "STRING", "result": "STRING", "language": "STRING", "answers": "BIGINT",
+    "number_dial": "BIGINT", "hung_up_us": "BIGINT",
 }  # fmt: skip
 """An event as the extract dumps it: the dataset `segment`. `kind` is NULL for what no metric reads."""
 
 FROM_PAYLOAD: Mapping[str, str] = {
-    name: {"group_name": "group", "sip_code": "tech_cause"}.get(name, name)
+    name: {"group_name": "group", "sip_code": "tech_cause", "hung_up_us": "hung_up_at"}.get(name, name)
     for name in list(SEGMENT)[list(SEGMENT).index("channel") :]
 }
 """Which key of an event's payload each column is."""
@@ -53,9 +54,9 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
     "queue_entry": ("channel", "agent", "queue", "reason", "ticket"),
     "agent_session": ("agent", "reason", "code"),
     "call": (
-        "reason", "campaign", "contact", "revision", "wave", "dial", "node", "trunk", "caller_id", "disposition",
+        "reason", "code", "campaign", "contact", "revision", "wave", "dial", "node", "trunk", "caller_id", "disposition",
         "sip_code", "cause", "refusal", "step", "visit", "try_no", "value", "keys", "outcome", "result", "language",
-        "answers",
+        "answers", "number_dial", "hung_up_us",
     ),
 }  # fmt: skip
 HISTORY: Mapping[Kind, Columns] = {
@@ -116,4 +117,5 @@ SCHEMA_V = 1
 
 STEP = "dialogue.step"
 """No event that anybody sends: the extract makes one of each entry of the `path` in `dialogue.ended`, with `step`,
-`visit` (how often the dialogue had come to that step, from 1) and the instant; `try_no` is its place in the path."""
+`visit` (how often the dialogue had come to that step, from 1), the instant, `code` (the step's word) and `try_no` (its
+place in the path, from 1)."""
