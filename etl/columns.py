@@ -54,8 +54,8 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
     "queue_entry": ("channel", "agent", "queue", "reason", "ticket"),
     "agent_session": ("agent", "reason", "code"),
     "call": (
-        "reason", "code", "campaign", "contact", "revision", "wave", "dial", "node", "trunk", "caller_id", "disposition",
-        "sip_code", "cause", "refusal", "step", "visit", "try_no", "value", "keys", "outcome", "result", "language",
+        "reason", "code", "campaign", "contact", "revision", "wave", "dial", "node", "trunk", "caller_id",
+        "disposition", "sip_code", "cause", "refusal", "step", "visit", "try_no", "value", "keys", "outcome", "result", "language",
         "answers", "number_dial", "hung_up_us",
     ),
 }  # fmt: skip

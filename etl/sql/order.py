@@ -26,6 +26,8 @@ class Dataset:
     columns: Columns
     one_a_subject: bool = False
     """As many rows as the day has subjects, or the run fails."""
+    published: bool = True
+    """False: a step on the way, for the datasets after it; gone with the run."""
 
     @property
     def query(self) -> str:
