@@ -1,0 +1,28 @@
+-- One row a ticket: what can be told of its events without their order.
+SELECT
+    tenant,
+    subject AS ticket,
+    min(occurred_us) AS first_us,
+    min(occurred_us) FILTER (WHERE type NOT IN ('ticket.message', 'ticket.work_started', 'ticket.work_ended'))
+        AS first_change_us,
+    coalesce(min(occurred_us) FILTER (WHERE type = 'ticket.created'), min(occurred_us)) AS created_us,
+    count(*) FILTER (WHERE type = 'ticket.created') = 0 AS created_inferred,
+    min(occurred_us) FILTER (WHERE type = 'ticket.message' AND author = 'agent'
+        AND coalesce(visibility, 'public') = 'public') AS agent_wrote_us,
+    min(occurred_us) FILTER (WHERE type = 'ticket.message' AND author = 'customer'
+        AND coalesce(visibility, 'public') = 'public') AS customer_wrote_us,
+    count(*) FILTER (WHERE type = 'ticket.message' AND author = 'agent'
+        AND coalesce(visibility, 'public') = 'public') AS messages_agent,
+    count(*) FILTER (WHERE type = 'ticket.message' AND author = 'customer'
+        AND coalesce(visibility, 'public') = 'public') AS messages_customer,
+    count(*) FILTER (WHERE type = 'ticket.message' AND visibility = 'internal') AS messages_internal,
+    count(*) FILTER (WHERE type = 'ticket.message' AND author = 'bot'
+        AND coalesce(visibility, 'public') = 'public') AS messages_bot,
+    -- An hour is the lateness that sources are allowed.
+    count(*) FILTER (WHERE ingested_us - occurred_us > 3600000000) AS late
+FROM history_ticket
+WHERE type IN (
+    'ticket.created', 'ticket.updated', 'ticket.queued', 'ticket.assigned', 'ticket.transferred', 'ticket.message',
+    'ticket.hold', 'ticket.work_started', 'ticket.work_ended', 'ticket.solved', 'ticket.closed', 'ticket.reopened'
+)
+GROUP BY tenant, subject
