@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from etl import wire
+
 Type = Literal["BIGINT", "STRING", "BOOLEAN"]
 """All that a dataset may hold, by names that every engine knows. Money is micro-units, ratios belong to reports."""
 
@@ -55,8 +57,8 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
     "agent_session": ("agent", "reason", "code"),
     "call": (
         "reason", "code", "campaign", "contact", "revision", "wave", "dial", "node", "trunk", "caller_id",
-        "disposition", "sip_code", "cause", "refusal", "step", "visit", "try_no", "value", "keys", "outcome", "result", "language",
-        "answers", "number_dial", "hung_up_us",
+        "disposition", "sip_code", "cause", "refusal", "step", "visit", "try_no", "value", "keys", "outcome",
+        "result", "language", "answers", "number_dial", "hung_up_us",
     ),
 }  # fmt: skip
 HISTORY: Mapping[Kind, Columns] = {
@@ -73,47 +75,28 @@ SUBJECT_INDEX: Columns = {"kind": "STRING", "subject": "STRING", "day": "BIGINT"
 
 @dataclass(frozen=True)
 class Known:
-    """A type of event that a metric reads: what its subject is, and its rank among events of one instant."""
+    """A type of event that a metric reads: what its subject is, its rank among events of one instant, its version."""
 
     kind: Kind
     rank: int
+    version: int = 1
 
 
-KNOWN: Mapping[str, Known] = {
-    **{
-        f"ticket.{verb}": Known("ticket", rank)
-        for verb, rank in {
-            "created": 0, "updated": 10, "queued": 15, "assigned": 20, "transferred": 30, "message": 40, "hold": 50,
-            "work_started": 52, "work_ended": 54, "solved": 60, "closed": 70, "reopened": 80,
-        }.items()
-    },
-    **{
-        f"queue.{verb}": Known("queue_entry", rank)
-        for verb, rank in {
-            "entered": 0, "offered": 10, "declined": 20, "answered": 30, "held": 40, "resumed": 50, "transferred": 60,
-            "ended": 70, "wrapped": 80,
-        }.items()
-    },
-    **{
-        f"agent.{verb}": Known("agent_session", rank)
-        for verb, rank in {"logged_in": 0, "available": 10, "busy": 20, "paused": 30, "logged_out": 40}.items()
-    },
-    **{
-        f"attempt.{verb}": Known("call", rank)
-        for verb, rank in {
-            "submitting": 0, "restored": 2, "unclear": 5, "accepted": 10, "ringing": 20, "answered": 30, "closing": 80,
-            "ended": 90,
-        }.items()
-    },
-    **{
-        f"dialogue.{verb}": Known("call", rank)
-        for verb, rank in {
-            "started": 40, "resumed": 42, "step": 44, "tried": 46, "answered": 48, "ended": 70,
-        }.items()
-    },
+_OWN: Mapping[str, int] = {
+    "attempt.submitting": 0, "attempt.restored": 2, "attempt.unclear": 5, "attempt.accepted": 10, "attempt.ringing": 20,
+    "attempt.answered": 30, "dialogue.started": 40, "dialogue.resumed": 42, "dialogue.step": 44, "dialogue.tried": 46,
+    "dialogue.answered": 48, "dialogue.ended": 70, "attempt.closing": 80, "attempt.ended": 90,
 }  # fmt: skip
-SCHEMA_V = 1
-"""The newest version of a payload that is understood here. Newer ones are kept aside and counted."""
+_KIND_OF: Mapping[str, Kind] = {kind: kind for kind in KINDS if kind != "call"}
+KNOWN: Mapping[str, Known] = {
+    **{name: Known("call", rank) for name, rank in _OWN.items()},
+    **{
+        name: Known(_KIND_OF[one.subject_type], one.rank, one.version)
+        for name, one in wire.TYPES.items()
+        if one.subject_type in _KIND_OF
+    },
+}
+"""What is not among these, or newer, is dumped and counted, and read by no metric."""
 
 STEP = "dialogue.step"
 """No event that anybody sends: the extract makes one of each entry of the `path` in `dialogue.ended`, with `step`,
