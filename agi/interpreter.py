@@ -112,7 +112,7 @@ class Interpreter:
             if visits.total() > MAX_VISITS:
                 raise TooManyVisits(f"{MAX_VISITS} steps")
             step = campaign.flow[following]
-            self._talk.enter(following, visits[following], step.word)
+            self._talk.enter(following, visits[following], _word(step))
             self._talk.prepare(following)
             outcome = await WORDS[step.word](following, step, visits[following], self._talk)
             if isinstance(outcome, Ends):
@@ -142,3 +142,8 @@ class Interpreter:
                         extra={"attempt": str(self._dialogue.attempt_id), "reason": repr(second)})  # fmt: skip
         # PostgreSQL has no text with NUL in it.
         return f"{type(error).__name__}: {error}".replace("\0", "")[:500]
+
+
+def _word(step: Step) -> str:
+    """What the path calls a step; a `callback` with `after` puts no question, as one for a typed time does."""
+    return "after" if step.callback is not None and not flow.listens(step) else step.word

@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from dialer import phone
 from dialer.errors import InvalidInput, Problem
 from dialer.secret_file import read_secret
+from dialer.tariffs import Tariffs
 
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
 FILE_VARIABLE = "DIALER_SETTINGS"
@@ -122,6 +123,8 @@ class TrunkSettings(_Part):
     """How the carrier wants the caller's number written."""
     caller_ids: Annotated[tuple[OwnedNumbers, ...], _SOME] = ()
     """Those of the owned numbers that this carrier lets us show; nothing said: all."""
+    tariff: Tariffs = ()
+    """What its calls cost, the oldest first; nothing said: unknown."""
 
     def dial_string(self, number: str) -> str:
         """An E.164 number as this carrier wants it dialled."""
@@ -168,6 +171,38 @@ class CapSettings(_Part):
     """The least time from the end of one call to the next, of a number as of a person."""
 
 
+class QuotaSettings(_Part):
+    """What one tenant may send to the collector at most."""
+
+    events_per_second: float = Field(default=10_000, gt=0, allow_inf_nan=False)
+    """Over some seconds; a batch is taken whole, and the next one waits."""
+    bytes_per_day: int = Field(default=10 * 2**30, ge=1)
+    """Of a UTC day, unpacked."""
+
+
+class CollectSettings(_Part):
+    """The collector: where it listens, and how much it takes. Sizes are in bytes."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8480
+    max_body: int = Field(default=8 * 2**20, ge=1024)
+    max_unpacked: int = Field(default=64 * 2**20, ge=1024)
+    max_lines: int = Field(default=10_000, ge=1, le=100_000)
+    max_line: int = Field(default=256 * 2**10, ge=256)
+    max_pending: int = Field(default=128 * 2**20, ge=2**20)
+    """Of all requests that are being read or stored; one tenant's may be half of it."""
+    spool_size: int = Field(default=10 * 2**30, ge=2**20)
+    """Of the disk, for what comes while PostgreSQL is away."""
+    late_days: int = Field(default=35, ge=1, le=400)
+    """How long after it occurred an event is taken."""
+    quota: QuotaSettings = QuotaSettings()
+    tenants: dict[Name, QuotaSettings] = {}
+
+    def quota_of(self, tenant_id: str) -> QuotaSettings:
+        """The tenant's own, else the general one."""
+        return self.tenants.get(tenant_id, self.quota)
+
+
 class Settings(_Part):
     """Everything a machine must know to dial."""
 
@@ -181,6 +216,7 @@ class Settings(_Part):
     agi: AgiSettings = AgiSettings()
     limits: LimitSettings = LimitSettings()
     caps: CapSettings = CapSettings()
+    collect: CollectSettings = CollectSettings()
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
     nodes: Annotated[tuple[NodeSettings, ...], _SOME]
@@ -239,6 +275,11 @@ class Settings(_Part):
     def spool_dir(self) -> Path:
         """Answers of live dialogues that the database has not taken yet."""
         return self.state_dir / "spool"
+
+    @property
+    def collect_dir(self) -> Path:
+        """Collected events that the database has not taken yet."""
+        return self.state_dir / "collect"
 
     def node(self, name: str) -> NodeSettings:
         """The node of that name."""
@@ -353,9 +394,10 @@ def _override(data: dict[str, object], environ: Mapping[str, str]) -> None:
         value = environ.get(f"DIALER_{key.upper()}")
         if value:
             data[key] = value
-    for key in ("host", "port", "workers"):
-        value = environ.get(f"DIALER_AGI_{key.upper()}")
-        if value:
-            agi = data.setdefault("agi", {})
-            if isinstance(agi, dict):
-                agi[key] = value
+    for name, keys in (("agi", ("host", "port", "workers")), ("collect", ("host", "port"))):
+        for key in keys:
+            value = environ.get(f"DIALER_{name.upper()}_{key.upper()}")
+            if value:
+                part = data.setdefault(name, {})
+                if isinstance(part, dict):
+                    part[key] = value

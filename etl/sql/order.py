@@ -100,6 +100,20 @@ ORDER: tuple[Dataset, ...] = (
     ),
     # -- calls
     Dataset(
+        name="call_fact", kind="call", key=("tenant", "call"), one_a_subject=True,
+        columns={
+            "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
+            "wave": "BIGINT", "dial": "BIGINT", "node": "STRING", "trunk": "STRING", "submitted_us": "BIGINT",
+            "accepted_us": "BIGINT", "ringing_us": "BIGINT", "answered_us": "BIGINT", "audio_us": "BIGINT",
+            "hung_up_us": "BIGINT", "ended_us": "BIGINT", "disposition": "STRING", "sip_code": "BIGINT",
+            "cause": "BIGINT", "refusal": "STRING", "result": "STRING", "last_step": "STRING", "answers": "BIGINT",
+            "language": "STRING", "is_seizure": "BOOLEAN", "is_answered": "BOOLEAN", "is_human": "BOOLEAN",
+            "is_ner": "BOOLEAN", "pdd_us": "BIGINT", "ring_us": "BIGINT", "talk_us": "BIGINT", "billed_s": "BIGINT",
+            "cost_micro": "BIGINT", "clock_skew": "BOOLEAN", "is_open": "BOOLEAN", "number_dial": "BIGINT",
+            "ner_class": "STRING", "currency": "STRING",
+        },
+    ),
+    Dataset(
         name="answer_fact", kind="call", key=("tenant", "call", "step", "visit"),
         columns={
             "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
@@ -112,19 +126,6 @@ ORDER: tuple[Dataset, ...] = (
         columns={
             "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
             "step": "STRING", "place": "BIGINT", "entered_us": "BIGINT", "left_us": "BIGINT", "next_step": "STRING",
-        },
-    ),
-    Dataset(
-        name="call_fact", kind="call", key=("tenant", "call"), one_a_subject=True,
-        columns={
-            "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
-            "wave": "BIGINT", "dial": "BIGINT", "node": "STRING", "trunk": "STRING", "submitted_us": "BIGINT",
-            "accepted_us": "BIGINT", "ringing_us": "BIGINT", "answered_us": "BIGINT", "audio_us": "BIGINT",
-            "hung_up_us": "BIGINT", "ended_us": "BIGINT", "disposition": "STRING", "sip_code": "BIGINT",
-            "cause": "BIGINT", "refusal": "STRING", "result": "STRING", "last_step": "STRING", "answers": "BIGINT",
-            "language": "STRING", "is_seizure": "BOOLEAN", "is_answered": "BOOLEAN", "is_human": "BOOLEAN",
-            "is_ner": "BOOLEAN", "pdd_us": "BIGINT", "ring_us": "BIGINT", "talk_us": "BIGINT", "billed_s": "BIGINT",
-            "cost_micro": "BIGINT", "clock_skew": "BOOLEAN", "is_open": "BOOLEAN",
         },
     ),
 )  # fmt: skip
