@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -467,3 +468,96 @@ tenant_reader = Table(
     PrimaryKeyConstraint("role_name", "tenant_id"),
 )  # fmt: skip
 """Which database roles read whose events."""
+
+etl_tenant = Table(
+    "etl_tenant", metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("next_xid", Xid8, nullable=False),
+    Column("since", _AT, nullable=False),
+    Column("as_of_us", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False, server_default=text("0")),
+)  # fmt: skip
+"""How far a tenant's events are in the lake: all of transactions before `next_xid`, and no later ones.
+
+What is not there yet was ingested at `since` or later. `as_of_us`: when the last event came in that is there.
+`generation` counts the runs that published: one that began before another did publishes nothing."""
+
+etl_run = Table(
+    "etl_run", metadata,
+    Column("run", Uuid, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("began_at", _AT, nullable=False, server_default=text("clock_timestamp()")),
+    Column("ended_at", _AT, nullable=True),
+    Column("lane", Text, nullable=True),
+    Column("next_xid", Xid8, nullable=True),
+    Column("as_of_us", BigInteger, nullable=True),
+    Column("late", BigInteger, nullable=True),
+    Column("days", ARRAY(Date), nullable=True),
+    Column("error", Text, nullable=True),
+    CheckConstraint("state in ('running', 'done', 'failed', 'killed')", name="state"),
+    Index("etl_run_tenant_idx", "tenant_id", "began_at"),
+)  # fmt: skip
+"""One night of one tenant: with which code, up to which event, which cohort days it wrote anew, or why it failed."""
+
+etl_stage = Table(
+    "etl_stage", metadata,
+    Column("run", Uuid, ForeignKey("etl_run.run"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("rows_in", BigInteger, nullable=False),
+    Column("made", JSONB, nullable=False),
+    Column("dropped", JSONB, nullable=False),
+    Column("rows_out", BigInteger, nullable=False),
+    Column("took_s", Float, nullable=False),
+    PrimaryKeyConstraint("run", "place"),
+)  # fmt: skip
+"""The ledger: rows in, made by reason, dropped by reason and out of each stage; they add up, or the run failed."""
+
+etl_segment = Table(
+    "etl_segment", metadata,
+    Column("run", Uuid, ForeignKey("etl_run.run"), primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("files", ARRAY(Text), nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("taken_by", Uuid, ForeignKey("etl_run.run"), nullable=True),
+    Index("etl_segment_open_idx", "tenant_id", postgresql_where=text("taken_by is null")),
+)  # fmt: skip
+"""What each extract dumped, between which moments it occurred, and the run whose histories hold it; None: it is still
+to be taken in, and marks its subjects and their days dirty."""
+
+etl_output = Table(
+    "etl_output", metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("run", Uuid, ForeignKey("etl_run.run"), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("files", ARRAY(Text), nullable=False),
+    PrimaryKeyConstraint("tenant_id", "dataset", "day", "run"),
+)  # fmt: skip
+"""Every dataset of a cohort day that is in the lake, as a run wrote it; `files` below the lake's root."""
+
+etl_pointer = Table(
+    "etl_pointer", metadata,
+    Column("tenant_id", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("run", Uuid, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "dataset", "day"),
+    ForeignKeyConstraint(
+        ["tenant_id", "dataset", "day", "run"],
+        ["etl_output.tenant_id", "etl_output.dataset", "etl_output.day", "etl_output.run"],
+        name="etl_pointer_output_fkey",
+    ),
+)  # fmt: skip
+"""Which of them is read."""

@@ -60,7 +60,7 @@ class Engine(Protocol):
         ...
 
     def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
-        """A query's rows, as plain tuples, one after the other."""
+        """A query's rows, as plain tuples; they are read to the end, or given up, before anything else is asked."""
         ...
 
     def close(self) -> None:
