@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dialer.clock import to_us
 from dialer.settings import TrunkSettings
 from etl.columns import Columns
+from etl.engines import sql
+from etl.engines.port import Value
 
 COLUMNS: Columns = {
     "trunk": "STRING", "from_us": "BIGINT", "until_us": "BIGINT", "currency": "STRING", "connect_micro": "BIGINT",
@@ -18,18 +20,14 @@ FOREVER_US = 2**53
 
 def query(trunks: Iterable[TrunkSettings]) -> str:
     """A SELECT without parameters of one row a tariff, for `Engine.view`."""
-    rows = list(_rows(trunks)) or [f"({', '.join(['NULL'] * len(COLUMNS))})"]
-    columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in COLUMNS.items())
-    values = ",\n  ".join(rows)
-    return f"SELECT {columns}\nFROM (VALUES\n  {values}\n) AS given({', '.join(COLUMNS)})\nWHERE trunk IS NOT NULL"
+    return sql.inline(COLUMNS, list(_rows(trunks)))
 
 
-def _rows(trunks: Iterable[TrunkSettings]) -> Iterator[str]:
+def _rows(trunks: Iterable[TrunkSettings]) -> Iterator[tuple[Value, ...]]:
     for trunk in trunks:
         starts = [to_us(tariff.since_at) for tariff in trunk.tariff]
         for tariff, from_us, until_us in zip(trunk.tariff, starts, [*starts[1:], FOREVER_US], strict=False):
-            # The settings let only letters, digits, - and _ into names, and only capitals into currencies.
             yield (
-                f"('{trunk.name}', {from_us}, {until_us}, '{tariff.currency}', {tariff.connect_micro}, "
-                f"{tariff.minute_micro}, {tariff.least_s}, {tariff.increment})"
-            )
+                trunk.name, from_us, until_us, tariff.currency, tariff.connect_micro, tariff.minute_micro,
+                tariff.least_s, tariff.increment,
+            )  # fmt: skip
