@@ -43,7 +43,7 @@ SEGMENT: Columns = {
 """An event as the extract dumps it: the dataset `segment`. `kind` is NULL for what no metric reads."""
 
 FROM_PAYLOAD: Mapping[str, str] = {
-    name: {"group_name": "group", "sip_code": "tech_cause"}.get(name, name)
+    name: {"group_name": "group", "sip_code": "tech_cause", "hung_up_us": "hung_up_at"}.get(name, name)
     for name in list(SEGMENT)[list(SEGMENT).index("channel") :]
 }
 """Which key of an event's payload each column is."""

@@ -22,7 +22,7 @@ from dialer.calls.disposition import Disposition
 from dialer.calls.events import CallEvent, FlowEnded, GaveUp, Unwatched
 from dialer.calls.log import event_row
 from dialer.calls.states import advance, waits_for
-from dialer.clock import Clock, to_us
+from dialer.clock import Clock
 from dialer.contacts.contact import Claim, Contact, ContactChange, Terms, Tried
 from dialer.engine.ports import Store
 from dialer.errors import DialerError, Fenced
@@ -324,7 +324,7 @@ def _event_of(attempt: Attempt, change: ContactChange | None) -> dict[str, Any]:
             "cause": attempt.cause,
             "refusal": attempt.refusal,
             "reason": "ring_limit" if attempt.given_up else None,
-            "hung_up_us": to_us(attempt.hung_up_at) if attempt.hung_up_at else None,
+            "hung_up_at": attempt.hung_up_at.isoformat() if attempt.hung_up_at else None,
             "next_attempt_at": change.next_attempt_at.isoformat() if change.next_attempt_at else None,
             "closed_as": change.closed_as,
             "on_hold": change.on_hold,

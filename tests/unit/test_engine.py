@@ -14,7 +14,6 @@ from dialer.calls.events import Accepted, Answered, Created, GaveUp, HungUp, Ref
 from dialer.calls.results import DialogueEnd, FlowResult
 from dialer.calls.witness import CelRecord
 from dialer.campaign.running import Wanted, WantedRun
-from dialer.clock import to_us
 from dialer.contacts.contact import Leftover
 from dialer.engine.campaign_loop import REFUSALS, REFUSED_PAUSE_S, SEND_WITHIN_S, CampaignLoop
 from dialer.engine.campaign_run import CampaignRun
@@ -159,7 +158,7 @@ async def test_the_log_says_when_a_call_was_hung_up_and_whether_we_gave_up(rig):
     assert [(subject, payload["reason"]) for subject, payload in told] == [
         (str(rang_out), "ring_limit"), (str(declined), None), (str(answered), None),
     ]  # fmt: skip
-    assert {payload["hung_up_us"] for _, payload in told} == {to_us(gone.at)}
+    assert {payload["hung_up_at"] for _, payload in told} == {gone.at.isoformat()}
 
 
 async def test_a_failed_store_keeps_everything_in_order(rig):
