@@ -2,7 +2,7 @@
 WITH told AS (
     -- Who has logged in takes work until they say otherwise.
     SELECT
-        tenant, subject AS session, occurred_us AS at_us, agent,
+        tenant, subject AS session, place AS n, occurred_us AS at_us, agent,
         CASE type
             WHEN 'agent.logged_in' THEN 'available'
             WHEN 'agent.available' THEN 'available'
@@ -10,13 +10,8 @@ WITH told AS (
             WHEN 'agent.paused' THEN 'paused'
         END AS says_state,
         CASE WHEN type = 'agent.paused' THEN code END AS says_code,
-        CASE type WHEN 'agent.logged_in' THEN 'in' WHEN 'agent.logged_out' THEN 'out' END AS says_door,
-        row_number() OVER (
-            PARTITION BY tenant, subject
-            ORDER BY occurred_us NULLS LAST, seq NULLS LAST, type_rank NULLS LAST, event_id NULLS LAST
-        ) AS n
+        CASE type WHEN 'agent.logged_in' THEN 'in' WHEN 'agent.logged_out' THEN 'out' END AS says_door
     FROM history_agent_session
-    WHERE type IN ('agent.logged_in', 'agent.available', 'agent.busy', 'agent.paused', 'agent.logged_out')
 ),
 sessions AS (
     SELECT tenant, session, min_by(agent, n) FILTER (WHERE agent IS NOT NULL) AS agent

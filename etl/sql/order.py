@@ -38,6 +38,39 @@ class Dataset:
 ORDER: tuple[Dataset, ...] = (
     # -- tickets
     Dataset(
+        name="ticket_opening", kind="ticket", key=("tenant", "ticket"), published=False,
+        columns={
+            "tenant": "STRING", "ticket": "STRING", "first_us": "BIGINT", "created_us": "BIGINT",
+            "created_inferred": "BOOLEAN", "agent_wrote_us": "BIGINT", "customer_wrote_us": "BIGINT",
+            "messages_agent": "BIGINT", "messages_customer": "BIGINT", "messages_internal": "BIGINT",
+            "messages_bot": "BIGINT", "late": "BOOLEAN",
+        },
+    ),
+    Dataset(
+        name="ticket_state", kind="ticket", key=("tenant", "ticket", "n"), published=False,
+        columns={
+            "tenant": "STRING", "ticket": "STRING", "n": "BIGINT", "at_us": "BIGINT", "channel": "STRING",
+            "priority": "STRING", "status": "STRING", "agent": "STRING", "group_name": "STRING", "owner": "STRING",
+            "in_group": "STRING", "waiting": "BOOLEAN", "was_status": "STRING", "was_agent": "STRING",
+            "was_group": "STRING", "was_owner": "STRING", "was_in_group": "STRING", "was_waiting": "BOOLEAN",
+        },
+    ),
+    Dataset(
+        name="ticket_piece", kind="ticket", key=("tenant", "ticket", "begin_us", "end_us", "stay"), published=False,
+        columns={"tenant": "STRING", "ticket": "STRING", "group_name": "STRING", "waiting": "BOOLEAN",
+                 "stay": "BIGINT", "begin_us": "BIGINT", "end_us": "BIGINT"},
+    ),
+    Dataset(
+        name="ticket_course", kind="ticket", key=("tenant", "ticket"), published=False,
+        columns={
+            "tenant": "STRING", "ticket": "STRING", "channel": "STRING", "priority": "STRING",
+            "first_group": "STRING", "last_group": "STRING", "first_agent": "STRING", "last_agent": "STRING",
+            "status": "STRING", "agent_stations": "BIGINT", "group_stations": "BIGINT", "assigned_us": "BIGINT",
+            "first_solved_us": "BIGINT", "last_solved_us": "BIGINT", "last_closed_us": "BIGINT",
+            "first_reopened_us": "BIGINT", "reopens": "BIGINT",
+        },
+    ),
+    Dataset(
         name="ticket_session_fact", kind="ticket", key=("tenant", "ticket", "begin_us", "agent"),
         columns={"tenant": "STRING", "ticket": "STRING", "agent": "STRING", "group_name": "STRING",
                  "begin_us": "BIGINT", "end_us": "BIGINT"},
@@ -48,14 +81,14 @@ ORDER: tuple[Dataset, ...] = (
                  "end_us": "BIGINT", "queue_us": "BIGINT"},
     ),
     Dataset(
-        name="ticket_wait_fact", kind="ticket", key=("tenant", "ticket", "asked_us"),
+        name="ticket_wait_fact", kind="ticket", key=("tenant", "ticket", "place"),
         columns={"tenant": "STRING", "ticket": "STRING", "asked_us": "BIGINT", "answered_us": "BIGINT",
-                 "agent": "STRING"},
+                 "agent": "STRING", "place": "BIGINT"},
     ),
     Dataset(
-        name="ticket_move_fact", kind="ticket", key=("tenant", "ticket", "at_us", "what", "from_name", "to_name"),
+        name="ticket_move_fact", kind="ticket", key=("tenant", "ticket", "place", "what"),
         columns={"tenant": "STRING", "ticket": "STRING", "at_us": "BIGINT", "what": "STRING", "from_name": "STRING",
-                 "to_name": "STRING"},
+                 "to_name": "STRING", "ping_pong": "BOOLEAN", "place": "BIGINT"},
     ),
     Dataset(
         name="ticket_work_fact", kind="ticket", key=("tenant", "ticket", "agent", "begin_us"),
@@ -84,13 +117,28 @@ ORDER: tuple[Dataset, ...] = (
     ),
     # -- queues and agents
     Dataset(
+        name="queue_state", kind="queue_entry", key=("tenant", "entry", "n"), published=False,
+        columns={
+            "tenant": "STRING", "entry": "STRING", "n": "BIGINT", "at_us": "BIGINT", "type": "STRING",
+            "queue": "STRING", "channel": "STRING", "ticket": "STRING", "agent": "STRING", "reason": "STRING",
+            "cleared": "BIGINT", "is_over": "BIGINT", "bound_agent": "STRING", "bound_state": "STRING",
+            "was_agent": "STRING", "was_state": "STRING",
+        },
+    ),
+    Dataset(
+        name="queue_work_fact", kind="queue_entry", key=("tenant", "entry", "place"),
+        columns={"tenant": "STRING", "entry": "STRING", "queue": "STRING", "channel": "STRING", "agent": "STRING",
+                 "state": "STRING", "begin_us": "BIGINT", "end_us": "BIGINT", "ended_by": "STRING",
+                 "place": "BIGINT"},
+    ),
+    Dataset(
         name="queue_fact", kind="queue_entry", key=("tenant", "entry"), one_a_subject=True,
         columns={
             "tenant": "STRING", "entry": "STRING", "queue": "STRING", "channel": "STRING", "ticket": "STRING",
             "agent": "STRING", "entered_us": "BIGINT", "answered_us": "BIGINT", "ended_us": "BIGINT",
             "wrapped_us": "BIGINT", "outcome": "STRING", "wait_us": "BIGINT", "ring_us": "BIGINT",
             "talk_us": "BIGINT", "hold_us": "BIGINT", "acw_us": "BIGINT", "transfers": "BIGINT",
-            "declined": "BIGINT", "is_open": "BOOLEAN",
+            "declined": "BIGINT", "is_open": "BOOLEAN", "clock_skew": "BOOLEAN",
         },
     ),
     Dataset(

@@ -12,7 +12,7 @@ WITH entries AS (
         min(at_us) FILTER (WHERE type = 'queue.answered') AS answered_us,
         min(at_us) FILTER (WHERE type = 'queue.ended') AS ended_us,
         max(at_us) FILTER (WHERE type = 'queue.wrapped') AS wrapped_us,
-        min_by(reason, n) FILTER (WHERE type = 'queue.ended') AS outcome,
+        min_by(reason, n) FILTER (WHERE type = 'queue.ended' AND reason IS NOT NULL) AS outcome,
         count(*) FILTER (WHERE type = 'queue.transferred') AS transfers,
         count(*) FILTER (WHERE type = 'queue.declined') AS declined
     FROM queue_state

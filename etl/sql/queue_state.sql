@@ -1,32 +1,20 @@
 -- One row an event of a queue entry: what was said, and who is bound by the entry from it on.
-WITH numbered AS (
-    SELECT
-        tenant, subject AS entry, occurred_us AS at_us, type, queue, channel, ticket, agent, reason,
-        row_number() OVER (
-            PARTITION BY tenant, subject
-            ORDER BY occurred_us NULLS LAST, seq NULLS LAST, type_rank NULLS LAST, event_id NULLS LAST
-        ) AS n
-    FROM history_queue_entry
-    WHERE type IN (
-        'queue.entered', 'queue.offered', 'queue.declined', 'queue.answered', 'queue.held', 'queue.resumed',
-        'queue.transferred', 'queue.wrapped', 'queue.ended'
-    )
-),
-said AS (
+WITH said AS (
     -- NULL says nothing, '' says nobody. A transfer to a queue alone leaves the entry with nobody.
     SELECT
-        tenant, entry, n, at_us, type, queue, channel, ticket, agent, reason,
+        tenant, subject AS entry, place AS n, occurred_us AS at_us, type, queue, channel, ticket, agent, reason,
         CASE
             WHEN type = 'queue.answered' THEN coalesce(agent, '')
             WHEN type = 'queue.transferred' AND (agent IS NOT NULL OR queue IS NOT NULL) THEN coalesce(agent, '')
         END AS says_agent,
         CASE
             WHEN type = 'queue.held' THEN 'hold'
-            WHEN type IN ('queue.answered', 'queue.resumed', 'queue.transferred') THEN 'talk'
+            WHEN type IN ('queue.answered', 'queue.resumed') THEN 'talk'
+            WHEN type = 'queue.transferred' AND (agent IS NOT NULL OR queue IS NOT NULL) THEN 'talk'
         END AS says_state,
         -- What ends every ringing of the entry, whoever it rings at.
         CASE WHEN type IN ('queue.answered', 'queue.transferred', 'queue.ended') THEN 1 ELSE 0 END AS clears
-    FROM numbered
+    FROM history_queue_entry
 ),
 carried AS (
     SELECT
@@ -35,6 +23,7 @@ carried AS (
         nullif(max_by(says_agent, CASE WHEN says_agent IS NOT NULL THEN n END) OVER so_far, '') AS said_agent,
         max_by(says_state, CASE WHEN says_state IS NOT NULL THEN n END) OVER so_far AS said_state,
         CAST(sum(clears) OVER so_far AS BIGINT) AS cleared,
+        max(CASE WHEN type = 'queue.answered' THEN 1 ELSE 0 END) OVER so_far AS is_answered,
         max(CASE WHEN type = 'queue.ended' THEN 1 ELSE 0 END) OVER so_far AS is_over
     FROM said
     WINDOW so_far AS (
@@ -42,15 +31,15 @@ carried AS (
     )
 ),
 bound AS (
-    -- Nothing binds an agent after the first end.
+    -- Nobody talks before the first answer, nor after the first end.
     SELECT
-        tenant, entry, n, at_us, type, queue, channel, ticket, agent, reason, cleared,
-        CASE WHEN is_over = 0 THEN said_agent END AS bound_agent,
-        CASE WHEN is_over = 0 AND said_agent IS NOT NULL THEN said_state END AS bound_state
+        tenant, entry, n, at_us, type, queue, channel, ticket, agent, reason, cleared, is_over,
+        CASE WHEN is_answered = 1 AND is_over = 0 THEN said_agent END AS bound_agent,
+        CASE WHEN is_answered = 1 AND is_over = 0 AND said_agent IS NOT NULL THEN said_state END AS bound_state
     FROM carried
 )
 SELECT
-    tenant, entry, n, at_us, type, queue, channel, ticket, agent, reason, cleared, bound_agent, bound_state,
+    tenant, entry, n, at_us, type, queue, channel, ticket, agent, reason, cleared, is_over, bound_agent, bound_state,
     lag(bound_agent) OVER beside AS was_agent,
     lag(bound_state) OVER beside AS was_state
 FROM bound

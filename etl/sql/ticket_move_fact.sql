@@ -10,7 +10,7 @@ WITH moves AS (
 ),
 beside AS (
     SELECT
-        tenant, ticket, at_us, what, from_name, to_name,
+        tenant, ticket, at_us, what, from_name, to_name, n,
         lag(from_name) OVER before AS last_from,
         lag(to_name) OVER before AS last_to
     FROM moves
@@ -18,5 +18,6 @@ beside AS (
 )
 SELECT
     tenant, ticket, at_us, what, from_name, to_name,
-    coalesce(last_from = to_name AND last_to = from_name, FALSE) AS ping_pong
+    coalesce(last_from = to_name AND last_to = from_name, FALSE) AS ping_pong,
+    n AS place
 FROM beside

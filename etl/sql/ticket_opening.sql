@@ -3,8 +3,6 @@ SELECT
     tenant,
     subject AS ticket,
     min(occurred_us) AS first_us,
-    min(occurred_us) FILTER (WHERE type NOT IN ('ticket.message', 'ticket.work_started', 'ticket.work_ended'))
-        AS first_change_us,
     coalesce(min(occurred_us) FILTER (WHERE type = 'ticket.created'), min(occurred_us)) AS created_us,
     count(*) FILTER (WHERE type = 'ticket.created') = 0 AS created_inferred,
     min(occurred_us) FILTER (WHERE type = 'ticket.message' AND author = 'agent'
@@ -19,10 +17,6 @@ SELECT
     count(*) FILTER (WHERE type = 'ticket.message' AND author = 'bot'
         AND coalesce(visibility, 'public') = 'public') AS messages_bot,
     -- An hour is the lateness that sources are allowed.
-    count(*) FILTER (WHERE ingested_us - occurred_us > 3600000000) AS late
+    count(*) FILTER (WHERE ingested_us - occurred_us > 3600000000) > 0 AS late
 FROM history_ticket
-WHERE type IN (
-    'ticket.created', 'ticket.updated', 'ticket.queued', 'ticket.assigned', 'ticket.transferred', 'ticket.message',
-    'ticket.hold', 'ticket.work_started', 'ticket.work_ended', 'ticket.solved', 'ticket.closed', 'ticket.reopened'
-)
 GROUP BY tenant, subject

@@ -1,13 +1,13 @@
 -- One row a piece of a ticket's time with one group, all of it waiting for an agent or none of it.
 WITH edges AS (
     SELECT
-        tenant, ticket, n, at_us, place, waiting,
-        CASE WHEN place IS DISTINCT FROM was_place THEN 1 ELSE 0 END AS moved
+        tenant, ticket, n, at_us, in_group, waiting,
+        CASE WHEN in_group IS DISTINCT FROM was_in_group THEN 1 ELSE 0 END AS moved
     FROM ticket_state
-    WHERE place IS DISTINCT FROM was_place OR waiting IS DISTINCT FROM was_waiting
+    WHERE in_group IS DISTINCT FROM was_in_group OR waiting IS DISTINCT FROM was_waiting
 )
 SELECT
-    tenant, ticket, place AS group_name, waiting,
+    tenant, ticket, in_group AS group_name, waiting,
     CAST(sum(moved) OVER so_far AS BIGINT) AS stay,
     at_us AS begin_us,
     lead(at_us) OVER beside AS end_us

@@ -9,4 +9,4 @@ WITH sessions AS (
 )
 SELECT tenant, ticket, agent, group_name, begin_us, end_us
 FROM sessions
-WHERE agent IS NOT NULL
+WHERE agent IS NOT NULL AND (end_us IS NULL OR end_us > begin_us)

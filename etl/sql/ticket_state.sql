@@ -4,10 +4,8 @@ WITH told AS (
     SELECT
         tenant,
         subject AS ticket,
+        place AS n,
         occurred_us AS at_us,
-        seq,
-        type_rank,
-        event_id,
         CASE WHEN type = 'ticket.created' THEN channel END AS channel,
         CASE WHEN type IN ('ticket.created', 'ticket.updated') THEN priority END AS priority,
         CASE
@@ -29,26 +27,8 @@ WITH told AS (
             WHEN type IN ('ticket.created', 'ticket.queued', 'ticket.assigned', 'ticket.transferred') THEN group_name
         END AS says_group
     FROM history_ticket
-    WHERE type IN (
-        'ticket.created', 'ticket.updated', 'ticket.queued', 'ticket.assigned', 'ticket.transferred', 'ticket.hold',
-        'ticket.solved', 'ticket.closed', 'ticket.reopened'
-    )
-    UNION ALL
     -- A ticket lives from its first event on, even if that is a message and its beginning was lost.
-    SELECT
-        tenant, ticket, first_us, CAST(NULL AS BIGINT), CAST(-1 AS BIGINT), '', CAST(NULL AS STRING),
-        CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS STRING)
-    FROM ticket_opening
-    WHERE first_change_us IS NULL OR first_us < first_change_us
-),
-numbered AS (
-    SELECT
-        tenant, ticket, at_us, channel, priority, says_status, says_agent, says_group,
-        row_number() OVER (
-            PARTITION BY tenant, ticket
-            ORDER BY at_us NULLS LAST, seq NULLS LAST, type_rank NULLS LAST, event_id NULLS LAST
-        ) AS n
-    FROM told
+    WHERE place = 1 OR type NOT IN ('ticket.message', 'ticket.work_started', 'ticket.work_ended')
 ),
 carried AS (
     -- What was said last holds until something else is said.
@@ -59,7 +39,7 @@ carried AS (
         max(CASE WHEN says_agent <> '' THEN n END) OVER so_far AS agent_n,
         nullif(max_by(says_agent, CASE WHEN says_agent IS NOT NULL THEN n END) OVER so_far, '') AS agent,
         max_by(says_group, CASE WHEN says_group IS NOT NULL THEN n END) OVER so_far AS group_name
-    FROM numbered
+    FROM told
     WINDOW so_far AS (
         PARTITION BY tenant, ticket ORDER BY n NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     )
@@ -80,17 +60,17 @@ placed AS (
     SELECT
         tenant, ticket, n, at_us, channel, priority, status, agent, group_name,
         CASE WHEN status NOT IN ('solved', 'closed') THEN agent END AS owner,
-        CASE WHEN status NOT IN ('solved', 'closed') THEN group_name END AS place,
+        CASE WHEN status NOT IN ('solved', 'closed') THEN group_name END AS in_group,
         agent IS NULL AND status IN ('new', 'open') AS waiting
     FROM settled
 )
 SELECT
-    tenant, ticket, n, at_us, channel, priority, status, agent, group_name, owner, place, waiting,
+    tenant, ticket, n, at_us, channel, priority, status, agent, group_name, owner, in_group, waiting,
     lag(status) OVER beside AS was_status,
     lag(agent) OVER beside AS was_agent,
     lag(group_name) OVER beside AS was_group,
     lag(owner) OVER beside AS was_owner,
-    lag(place) OVER beside AS was_place,
+    lag(in_group) OVER beside AS was_in_group,
     lag(waiting) OVER beside AS was_waiting
 FROM placed
 WINDOW beside AS (PARTITION BY tenant, ticket ORDER BY n NULLS LAST)
