@@ -1,0 +1,215 @@
+"""Calls as short texts, as seeded random streams, and what the transforms make of either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from etl.columns import HISTORY, KNOWN, SEGMENT
+from etl.engines.port import Engine
+from etl.sql.order import ORDER
+from tests.support.reference_calls import Event, Row
+
+NOON_US = 1_782_000_000_000_000
+"""A whole second; instants of texts are milliseconds after it."""
+
+
+def event(subject: str, kind: str, at_us: int, **values: Any) -> Row:
+    """A flat event of a call; its id is made of the rest."""
+    row: Row = dict.fromkeys(SEGMENT)
+    row |= {"tenant": "t", "occurred_us": at_us, "ingested_us": at_us, "type": kind, "kind": "call", "source": "",
+            "subject": subject, "schema_v": 1, "type_rank": KNOWN[kind].rank, **values}  # fmt: skip
+    row.setdefault("event_id", None)
+    if row["event_id"] is None:
+        row["event_id"] = f"{subject}-{kind}-{at_us}-{values.get('seq')}-{values.get('try_no')}-{values.get('step')}"
+    return row
+
+
+def told(text: str, subject: str = "a", **everywhere: Any) -> list[Row]:
+    """Events from a text such as `0 submitting | 250 accepted | 9000 ended busy cause=17 hung_up=8990`.
+
+    Each is milliseconds, type (`attempt.` or `dialogue.` left out), for an end its verdict, and values; `hung_up` is in
+    milliseconds, too. Submissions are on trunk `a` unless they say otherwise.
+    """
+    events = []
+    for part in text.split(" | "):
+        ms, kind, *rest = part.split()
+        values: Row = {"campaign": 1, "contact": 7, **everywhere}
+        full = f"attempt.{kind}" if f"attempt.{kind}" in KNOWN else f"dialogue.{kind}"
+        if kind == "over":
+            full = "dialogue.ended"
+        if full == "attempt.submitting":
+            values |= {"trunk": "a", "node": "node-1", "wave": 1, "dial": 1, "number_dial": 1, "revision": 3}
+        for word in rest:
+            name, is_value, value = word.partition("=")
+            if not is_value:
+                values["disposition"] = name
+            elif name == "hung_up":
+                values["hung_up_us"] = NOON_US + int(value) * 1000
+            else:
+                values[name] = int(value) if SEGMENT[name] == "BIGINT" else value
+        events.append(event(subject, full, NOON_US + int(ms) * 1000, **values))
+    return events
+
+
+def facts(
+    engine: Engine, subjects: Mapping[str, Sequence[Event]], tariff: str, folder: Path, as_of_us: int = 0
+) -> dict[str, list[Row]]:
+    """What the transforms make of cleaned histories: rows by dataset, in the order of their keys."""
+    folder.mkdir(parents=True)
+    history = folder / "history.parquet"
+    write_parquet(history, (one for own in subjects.values() for one in own), HISTORY["call"])
+    engine.register("history_call", [history], HISTORY["call"])
+    engine.view("tariff", tariff)
+    found = {}
+    for dataset in (one for one in ORDER if one.kind == "call"):
+        written = engine.write(
+            dataset.query, {"as_of_us": as_of_us, "day": 0}, dataset.columns, folder / dataset.name,
+            order_by=dataset.key,
+        )  # fmt: skip
+        engine.register(dataset.name, written.files, dataset.columns)
+        rows = engine.rows(f"SELECT * FROM {dataset.name} ORDER BY {', '.join(dataset.key)}", {})
+        found[dataset.name] = [dict(zip(dataset.columns, row, strict=True)) for row in rows]
+    return found
+
+
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Rows as a Parquet file with exactly these columns."""
+    lines = path.with_suffix(".jsonl")
+    with lines.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({name: row.get(name) for name in columns}) + "\n" for row in rows)
+    shape = ", ".join(f"{name}: '{'VARCHAR' if kind == 'STRING' else kind}'" for name, kind in columns.items())
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM read_json('{lines}', format = 'newline_delimited', columns = {{{shape}}})) "
+            f"TO '{path}' (FORMAT parquet)"
+        )
+    lines.unlink()
+
+
+VERDICTS = (
+    ("busy", 486, 17), ("no_answer", 480, 19), ("no_answer", 480, 18), ("unreachable", 408, 18), ("rejected", 603, 21),
+    ("blocked", 608, 21), ("invalid_number", 404, 1), ("number_changed", 410, 22), ("out_of_order", 502, 27),
+    ("congestion", 503, 34), ("trunk_refused", 403, 21), ("media_error", 488, 58), ("cancelled", None, 0),
+    ("unknown", None, None), ("not_placed", None, None), ("returned", None, None),
+)  # fmt: skip
+ANSWERED = (
+    ("completed", "completed"), ("partial", "partial"), ("refused", "refused"), ("no_input", "no_input"),
+    ("hung_up", "hung_up"), ("dialogue_error", None), ("rtp_lost", "hung_up"),
+)  # fmt: skip
+FLOW = (("hello", "say"), ("fever", "ask"), ("days", "ask"), ("which", "menu"), ("when", "callback"),
+        ("later", "after"), ("bye", "say"), ("end", "hangup"))  # fmt: skip
+REFUSED = ("silence", "not_allowed", "out_of_range", "too_short")
+
+
+class Stream:
+    """A seeded stream of calls: every verdict, loops, ties, clocks that differ, lost and doubled events."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+
+    def events(self, calls: int) -> list[Row]:
+        """The events of so many calls, shuffled; one in ten comes twice, some of them later."""
+        made = [one for _ in range(calls) for one in self._call()]
+        doubled = [
+            one | {"ingested_us": one["ingested_us"] + self._random.randrange(10**6)}
+            for one in made
+            if self._random.random() < 0.1
+        ]
+        made += doubled
+        self._random.shuffle(made)
+        return made
+
+    def _call(self) -> list[Row]:
+        random = self._random
+        subject = str(UUID(int=random.getrandbits(128)))
+        whose = {"campaign": random.randint(1, 3), "contact": random.randint(1, 500), "wave": random.randint(1, 3)}
+        at = NOON_US + random.randrange(36 * 3600) * 10**6 + random.choice((0, random.randrange(10**6)))
+        own = [event(
+            subject, "attempt.submitting", at, seq=1, **whose, revision=random.randint(1, 2), node="node-1",
+            trunk=random.choice(("a", "b", "c")), dial=random.randint(1, 4), number_dial=random.randint(1, 4),
+        )]  # fmt: skip
+        for kind, chance in (("unclear", 0.05), ("accepted", 0.9), ("ringing", 0.7)):
+            if random.random() < chance:
+                at += random.choice((0, random.randrange(5 * 10**6)))
+                own.append(event(subject, f"attempt.{kind}", at, seq=len(own) + 1, **whose))
+        if random.random() < 0.6:
+            at += random.randrange(-1000, 20 * 10**6)
+            own.append(event(subject, "attempt.answered", at, seq=len(own) + 1, **whose))
+            at, result = self._dialogue(subject, at, own)
+            disposition, sip, cause = result, None, random.choice((0, 16, 44))
+        else:
+            disposition, sip, cause = random.choice(VERDICTS)
+        if random.random() < 0.95:
+            self._end(own, subject, at, whose, disposition, sip, cause)
+        return [one for one in own if random.random() < 0.97]
+
+    def _end(
+        self, own: list[Row], subject: str, at: int, whose: Row, disposition: str, sip: int | None, cause: int | None
+    ) -> None:
+        random = self._random
+        hung_up = at + random.randrange(-2000, 90 * 10**6)
+        if random.random() < 0.4:
+            own.append(event(subject, "attempt.closing", hung_up, seq=len(own) + 1, **whose))
+        ended = event(
+            subject, "attempt.ended", hung_up + random.randrange(6 * 10**6), seq=len(own) + 1, **whose, cause=cause,
+            disposition=disposition, sip_code=sip, reason="ring_limit" if random.random() < 0.1 else None,
+            hung_up_us=None if random.random() < 0.1 else hung_up,
+            refusal="no such endpoint" if disposition == "not_placed" else None,
+        )  # fmt: skip
+        own.append(ended)
+        if random.random() < 0.05:
+            # As after a restore: the journal tells of the end once more.
+            own.append(ended | {"event_id": f"{ended['event_id']}-again", "seq": None, "cause": None})
+
+    def _dialogue(self, subject: str, at: int, own: list[Row]) -> tuple[int, str]:
+        random = self._random
+        disposition, result = random.choice(ANSWERED)
+        began, seq = at + random.randrange(10**6), iter(range(1, 1000))
+        revision, visits = random.randint(1, 2), dict.fromkeys((step for step, _ in FLOW), 0)
+        own.append(event(subject, "dialogue.started", began, seq=next(seq), revision=revision,
+                         language=random.choice(("en", "pl"))))  # fmt: skip
+        path, now = [], began
+        for step, word in random.choices(FLOW, k=random.randint(0, 9)):
+            visits[step] += 1
+            path.append({"step": step, "visit": visits[step], "code": word, "occurred_us": now, "try_no": len(path) + 1})
+            now = self._tries(own, subject, step, visits[step], word, now, seq)
+        over = now + random.randrange(5 * 10**6)
+        if result is None or random.random() < 0.05:
+            return over, disposition
+        end = event(subject, "dialogue.ended", over, seq=next(seq), result=result,
+                    step=path[-1]["step"] if path else None, answers=0)  # fmt: skip
+        own.append(end)
+        own += [
+            event(subject, "dialogue.step", entry["occurred_us"], ingested_us=over,
+                  event_id=f"{end['event_id']}-{entry['try_no']}",
+                  **{name: value for name, value in entry.items() if name != "occurred_us"})
+            for entry in path
+        ]  # fmt: skip
+        return over, disposition
+
+    def _tries(
+        self, own: list[Row], subject: str, step: str, visit: int, word: str, now: int, seq: Any
+    ) -> int:  # fmt: skip
+        random = self._random
+        if word not in ("ask", "menu", "callback"):
+            return now + random.choice((0, random.randrange(8 * 10**6)))
+        for try_no in range(1, random.randint(1, 4)):
+            now += random.randrange(6 * 10**6)
+            said = {"step": step, "visit": visit, "try_no": try_no, "seq": next(seq)}
+            if random.random() < 0.6:
+                keys = random.choice(("1", "2", "12#"))
+                if word == "menu":
+                    own.append(event(subject, "dialogue.tried", now, **said, outcome="accepted", value="bye", keys=keys))
+                else:
+                    said.pop("try_no")
+                    own.append(event(subject, "dialogue.answered", now, **said, value=f"v{keys}", keys=keys, revision=1))
+                break
+            own.append(event(subject, "dialogue.tried", now, **said, outcome=random.choice(REFUSED), keys=""))
+        return now
