@@ -14,7 +14,7 @@ from dialer.calendar_command import calendar_command
 from dialer.campaign.load import load_campaign
 from dialer.capacity_command import capacity_command
 from dialer.commands import contacts_group, db, schema, validate
-from dialer.control_command import drain, pause, resume, set_, stop
+from dialer.control_command import drain, operator, pause, resume, set_, stop
 from dialer.dnc_command import dnc_group
 from dialer.engine_command import engine_command
 from dialer.errors import DialerError, InvalidInput
@@ -27,6 +27,7 @@ from dialer.status_command import status_command
 from dialer.verify_command import verify
 from dialplan.commands import dialplan
 from dialplan.render import render_node
+from etl.collect_commands import collect_group, events_group
 from etl.commands import report
 from sounds.build import build
 from sounds.commands import prompts_group
@@ -73,6 +74,8 @@ root.add_command(verify)
 root.add_command(restore_reconcile)
 root.add_command(prompts_group(load_campaign))
 root.add_command(report)
+root.add_command(collect_group(operator))
+root.add_command(events_group(operator))
 root.add_command(agi)
 root.add_command(lab_group(render_node))
 root.add_command(dialplan)

@@ -6,9 +6,9 @@ docs/events.md is the contract in words. Types that nobody knows yet, and versio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -16,9 +16,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from dialer.settings import CollectSettings
+
 RESERVED = frozenset({"attempt", "dialogue", "contact", "campaign"})
 """Subjects of our own events: nobody else tells of them."""
 
+_LONGEST_DETAIL = 300
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39}){1,3}")
 
@@ -254,6 +257,16 @@ class Event(Struct, frozen=True, gc=False):
     """JSON, as it came."""
 
 
+class Letter(Struct, frozen=True, gc=False):
+    """A dead letter: a line that is no event, and why."""
+
+    number: int
+    """Of the line in its batch, from 1."""
+    reason: Reason
+    detail: str
+    raw: bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """What holds for all lines of a batch."""
@@ -265,7 +278,40 @@ class Terms:
     """Bytes."""
 
 
+AHEAD = timedelta(minutes=5)
+"""A source's clock may be so much before ours."""
+
+
+def terms_of(limits: CollectSettings) -> Callable[[str, datetime], Terms]:
+    """Makes a tenant's terms at the moment that a batch came."""
+
+    def at(tenant_id: str, received_at: datetime) -> Terms:
+        return Terms(
+            tenant_id=tenant_id, earliest=received_at - timedelta(days=limits.late_days), latest=received_at + AHEAD,
+            longest=limits.max_line,
+        )  # fmt: skip
+
+    return at
+
+
 _decode = msgspec.json.Decoder(Line).decode
+
+
+def read_lines(lines: Iterable[tuple[int, bytes]], terms: Terms) -> tuple[list[Event], list[Letter]]:
+    """Numbered lines as events, and those that are none as letters; blank ones are neither."""
+    events, letters = [], []
+    for number, raw in lines:
+        if raw and not raw.isspace():
+            try:
+                events.append(read(number, raw, terms))
+            except Refused as refused:
+                letters.append(letter(number, refused.reason, refused.detail, raw[: terms.longest]))
+    return events, letters
+
+
+def letter(number: int, reason: Reason, detail: str, raw: bytes) -> Letter:
+    """A letter whose detail can be stored and printed, whatever the line holds."""
+    return Letter(number, reason, "".join(c if c.isprintable() else "?" for c in detail[:_LONGEST_DETAIL]), raw)
 
 
 def read(number: int, raw: bytes, terms: Terms) -> Event:

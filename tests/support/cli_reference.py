@@ -17,11 +17,16 @@ def commands(group: click.Group = root, path: str = "dialer") -> Iterator[tuple[
             yield from commands(command, f"{path} {name}")
 
 
+def runs(command: click.Command) -> bool:
+    """Whether it does something by itself; most groups only hold other commands."""
+    return not isinstance(command, click.Group) or command.invoke_without_command
+
+
 def reference() -> str:
     """The page."""
     parts = ["# Commands\n\nGenerated from the help texts; `make docs` writes it anew.\n"]
     for name, command in commands():
-        if not isinstance(command, click.Group):
+        if runs(command):
             context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
             parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)

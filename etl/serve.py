@@ -1,0 +1,57 @@
+"""Runs the collector on uvicorn: one process, its own socket, an end that answers what has begun."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+
+import uvicorn
+
+from dialer import event_loop
+from dialer.clock import Clock
+from dialer.errors import DialerError
+from dialer.settings import CollectSettings, Settings
+from etl.collect import Collector
+
+MOST_CONNECTIONS = 1000
+"""Beyond them uvicorn answers 503 by itself."""
+DRAIN_S = 30
+"""What has begun may end, when we are told to stop."""
+
+
+def serve(settings: Settings, clock: Clock) -> None:
+    """Takes events until SIGTERM or Ctrl-C. Raises DialerError when the port or the spool is taken."""
+    listener = _listen(settings.collect)
+    try:
+        app = Collector(settings, clock).app()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+                server_header=False, date_header=False, limit_concurrency=MOST_CONNECTIONS,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )  # fmt: skip
+        # uvicorn raises the signal again when it is done, and by itself it would count as a death.
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, lambda *_: None)
+        event_loop.run(server.serve(sockets=[listener]))
+    finally:
+        listener.close()
+
+
+def _listen(settings: CollectSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    where = f"{settings.host}:{settings.port}"
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise DialerError(
+                f"{where} is in use by another program. Stop it, or choose another collect.port."
+            ) from error
+        raise DialerError(f"cannot listen on {where}: {error.strerror}. Correct collect.host and port.") from error
+    return listener
