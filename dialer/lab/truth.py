@@ -19,6 +19,10 @@ from dialer.lab.sip_capture import SipMessage, read_capture
 from dialer.lab.up import Lab
 
 
+RINGS = (180, 183)
+"""What says that the subscriber's telephone was reached: ringing, or sound before an answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Key:
     """A key that the subscriber pressed, when its tone began."""
@@ -45,6 +49,8 @@ class TruthRow:
     """`caller` or `callee`: who sent the BYE, the CANCEL, or the refusal."""
     caller: str
     """The identity that the caller showed, as it was written."""
+    ringing_at: datetime | None = None
+    """The first 180 or 183."""
 
 
 def read_truth(lab: Lab) -> list[TruthRow]:
@@ -95,6 +101,7 @@ class _Call:
     trunk: str
     caller: str
     invited_at: datetime
+    ringing_at: datetime | None = None
     final_code: int | None = None
     answered_at: datetime | None = None
     first_audio_at: datetime | None = None
@@ -106,8 +113,12 @@ class _Call:
     def take(self, message: SipMessage) -> None:
         """One more message of the call; what is known already was a retransmission's original."""
         if message.status is not None:
-            if message.method == "INVITE" and message.status >= 200 and self.final_code is None:
+            if message.method != "INVITE" or self.final_code is not None:
+                return
+            if message.status >= 200:
                 self._final(message.status, _at(message))
+            elif message.status in RINGS:
+                self.ringing_at = self.ringing_at or _at(message)
         elif message.method == "CANCEL":
             self.cancelled = True
         elif message.method == "BYE" and self.ended_at is None:
@@ -125,6 +136,7 @@ class _Call:
             call_id=self.call_id, number=self.number, trunk=self.trunk, invited_at=self.invited_at,
             final_code=self.final_code, answered_at=self.answered_at, first_audio_at=self.first_audio_at,
             keys=tuple(self.keys), ended_at=self.ended_at, ended_by=self.ended_by, caller=self.caller,
+            ringing_at=self.ringing_at,
         )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ CALLS = {
         "200 answered=5 ended=90 by=caller",
     ),
     "still ringing": ("0 caller INVITE | 1 callee 180", "- answered=- ended=- by=-"),
+    "sound before the answer, twice": (
+        "0 caller INVITE | 2 callee 183 | 9 callee 180 | 30 callee 200 | 50 caller BYE",
+        "200 answered=30 ended=50 by=caller",
+    ),
     "still talking": ("0 caller INVITE | 5 callee 200", "200 answered=5 ended=- by=-"),
     "never answered at all": ("0 caller INVITE | 500 caller INVITE", "- answered=- ended=- by=-"),
 }
@@ -78,6 +82,8 @@ def test_what_messages_come_to(text: str, expected: str) -> None:
     answered, ended = ms(row, "answered_at"), ms(row, "ended_at")
     told = f"{row.final_code or '-'} answered={answered} ended={ended} by={row.ended_by or '-'}"
     assert told == expected
+    rang = next((part.split()[0] for part in text.split(" | ") if part.endswith((" 180", " 183"))), "-")
+    assert ms(row, "ringing_at") == rang
     assert (row.number, row.trunk, ms(row, "invited_at")) == ("+48501100101", "carrier-a", "0")
 
 
@@ -105,9 +111,9 @@ def test_keys_and_audio_join_their_call() -> None:
     write_truth_csv([second], file)
     header, row = file.getvalue().splitlines()
     assert header == (
-        "call_id,number,trunk,invited_at,final_code,answered_at,first_audio_at,keys,ended_at,ended_by,caller"
+        "call_id,number,trunk,invited_at,final_code,answered_at,first_audio_at,keys,ended_at,ended_by,caller,ringing_at"
     )
-    assert row.endswith(",+48221234567")
+    assert row.endswith(",+48221234567,")
     assert "5@1970-01-01T00:00:01.000001+00:00;#@1970-01-01T00:00:01.300000+00:00" in row
 
 
