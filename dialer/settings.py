@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -28,7 +29,8 @@ KEPT_ON_HOST = timedelta(days=14)
 """How long a host remembers its calls and what was said in them: no older backup can be brought up to date, and older
 lines hold numbers and answers of people for no use."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+Name = Annotated[str, Field(pattern=NAME)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 CallLimit = Annotated[int, Field(ge=1, le=100_000)]
 RateLimit = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -203,6 +205,56 @@ class CollectSettings(_Part):
         return self.tenants.get(tenant_id, self.quota)
 
 
+def _require_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (LookupError, OSError, ValueError) as error:
+        raise ValueError(f"there is no time zone {name!r}") from error
+
+
+class KeepSettings(_Part):
+    """How long the stores of the telemetry keep what they have."""
+
+    events_days: int = Field(default=90, ge=2)
+    """The event log in PostgreSQL, at least as long as late events are taken; `dialer explain` reads it."""
+    lake_months: int = Field(default=24, ge=1)
+    """Histories and facts, by the day on which their subjects began."""
+    replaced_days: int = Field(default=14, ge=1)
+    """Files that newer ones have replaced: `dialer report diff` compares them."""
+
+
+class EtlSettings(_Part):
+    """The nightly run that makes events into facts."""
+
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "02:30"
+    """When an engine (`dialer engine`) begins it; a change of clocks may move it by an hour."""
+    time_zone: Annotated[str, _form(_require_zone, "write an IANA name such as Europe/Warsaw")] = "UTC"
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    spark_master: str = "local[*]"
+    memory_mb: int = Field(default=1024, ge=256)
+    """Of a large tenant's transforms; small ones take a quarter of it beside. What does not fit is spilt to disk."""
+    threads: int | None = Field(default=None, ge=1)
+    """None: as many as there are cores."""
+    late_after_s: int = Field(default=3600, ge=0)
+    """An event that came in so long after it occurred is counted as late."""
+    keep: KeepSettings = KeepSettings()
+
+
+class ReportSettings(_Part):
+    """What reports measure service against, in seconds."""
+
+    answer_within_s: int = Field(default=20, ge=1)
+    """Who waits in a queue is answered in time."""
+    short_abandon_s: int = Field(default=5, ge=0)
+    """Who gives up so soon was not lost to the queue."""
+    first_response_within_s: int = Field(default=3600, ge=1)
+    """From a ticket's creation to the first public message of an agent."""
+    next_response_within_s: int = Field(default=3600, ge=1)
+    """From a customer's message to the next of an agent."""
+    resolution_within_s: int = Field(default=86_400, ge=1)
+    """From a ticket's creation until it is solved for good."""
+
+
 class Settings(_Part):
     """Everything a machine must know to dial."""
 
@@ -217,6 +269,8 @@ class Settings(_Part):
     limits: LimitSettings = LimitSettings()
     caps: CapSettings = CapSettings()
     collect: CollectSettings = CollectSettings()
+    etl: EtlSettings = EtlSettings()
+    reports: ReportSettings = ReportSettings()
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
     nodes: Annotated[tuple[NodeSettings, ...], _SOME]

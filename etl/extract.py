@@ -1,7 +1,7 @@
 """Extract: dumps what has come in since the last time from PostgreSQL into Parquet, one tenant a file, JSON made flat.
 
 What is new is told by transactions, never by ids or times: all of transactions that had ended before this one began,
-none that may still commit. This is the only place that reads an event's JSON, and the only one that needs DuckDB itself.
+none that may still commit. Only here is an event's JSON read.
 """
 
 from __future__ import annotations

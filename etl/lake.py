@@ -72,9 +72,17 @@ class Lake:
 
     def folder(self, tenant: str, dataset: str, day: date, run: UUID) -> Path:
         """Where a run writes one dataset of a day; not made yet."""
-        # A tenant is named by its operator: no name may lead out of the lake.
-        safe = quote(tenant, safe="").replace(".", "%2E")
-        return self.root / f"tenant={safe}" / f"dataset={dataset}" / f"day={day}" / f"run={run}"
+        return self.of_tenant(tenant) / f"dataset={dataset}" / f"day={day}" / f"run={run}"
+
+    def of_tenant(self, tenant: str) -> Path:
+        """The folder of all that is a tenant's."""
+        # Names are given by operators: none may lead out of the lake.
+        return self.root / f"tenant={quote(tenant, safe='').replace('.', '%2E')}"
+
+    def folders_of(self, tenant: str, run: UUID) -> list[tuple[str, Path]]:
+        """What a run has written, published or not: dataset and folder."""
+        found = self.of_tenant(tenant).glob(f"dataset=*/day=*/run={run}")
+        return [(path.parts[-3].removeprefix("dataset="), path) for path in found]
 
     def files(self, connection: Connection, tenant: str, dataset: str, first_day: date, last_day: date) -> list[Path]:
         """What is to be read of a dataset now, of the cohort days from the first to the last, in their order.

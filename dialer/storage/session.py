@@ -25,9 +25,9 @@ def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
     return create_async_engine(settings.database_url(), **_options(settings, pool_size, idle_s=5))
 
 
-def sync_engine(settings: Settings) -> Engine:
+def sync_engine(settings: Settings, pool_size: int = 2) -> Engine:
     """A pool for a command."""
-    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2, idle_s=30))
+    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, pool_size, idle_s=30))
 
 
 def connect_arguments(settings: Settings, idle_s: int) -> dict[str, Any]:

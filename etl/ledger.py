@@ -1,0 +1,118 @@
+"""The ledger of the nightly runs: rows in, made, dropped and out of every stage; they add up, or the run fails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.dialects.postgresql import insert
+
+import dialer
+from dialer.clock import monotonic
+from dialer.errors import DialerError
+from dialer.storage.session import plain_errors
+from dialer.storage.tables import etl_run, etl_stage
+
+_HERE = Path(__file__).parent
+_DECIDING = (
+    "sql/*.sql",
+    "sql/*.py",
+    "stages/*.py",
+    "engines/*.py",
+    "columns.py",
+    "extract.py",
+    "tariffs.py",
+    "wire.py",
+)
+_KILLED = text("""
+update etl_run set state = 'killed', ended_at = clock_timestamp()
+where tenant_id = :tenant and state = 'running' and run <> :run returning run
+""")
+_ENDED = text("update etl_run set state = 'done', ended_at = clock_timestamp(), days = :days where run = :run")
+_FAILED = text("""
+update etl_run set state = 'failed', ended_at = clock_timestamp(), error = :error where run = :run and state = 'running'
+""")
+
+
+@cache
+def code_version() -> str:
+    """The release and a digest of what the lake's content depends on: transforms, columns, extract, stages."""
+    found = hashlib.sha256()
+    for path in sorted(path for pattern in _DECIDING for path in _HERE.glob(pattern)):
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return f"{dialer.__version__}+{found.hexdigest()[:12]}"
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """What one stage did with its rows. The counts come from different places, so that their sum says something."""
+
+    stage: str
+    what: str
+    rows_in: int = 0
+    made: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    rows_out: int = 0
+
+    def require_sum(self) -> None:
+        """Raises DialerError when rows were lost or came from nowhere."""
+        came, went = self.rows_in + sum(self.made.values()), self.rows_out + sum(self.dropped.values())
+        if came != went:
+            raise DialerError(
+                f"the ledger of {self.stage} ({self.what}) does not add up: {self.rows_in} rows in, "
+                f"{self.made or 'none'} made, {self.dropped or 'none'} dropped, {self.rows_out} out: {went - came:+}. "
+                "Nothing was published."
+            )
+
+
+class Ledger:
+    """One run's page."""
+
+    def __init__(self, engine: Engine, run: UUID, told: Mapping[str, Any]) -> None:
+        """Opens it; `told` are the columns of etl_run that are known."""
+        self._engine, self.run, self._place = engine, run, 0
+        with plain_errors(), engine.begin() as connection:
+            connection.execute(insert(etl_run).values(run=run, state="running", code=code_version(), **told))
+
+    def killed(self, tenant: str) -> list[UUID]:
+        """Notes that earlier runs of a tenant, whose turn it is now, died; returns them."""
+        with plain_errors(), self._engine.begin() as connection:
+            return list(connection.execute(_KILLED, {"tenant": tenant, "run": self.run}).scalars())
+
+    def know(self, **columns: Any) -> None:
+        """Adds what became known of the run."""
+        with plain_errors(), self._engine.begin() as connection:
+            connection.execute(etl_run.update().where(etl_run.c.run == self.run).values(**columns))
+
+    @contextmanager
+    def stage(self, name: str, what: str) -> Iterator[Stage]:
+        """A stage, which is checked and written down when it is done. Raises DialerError when it does not add up."""
+        began, one = monotonic(), Stage(stage=name, what=what)
+        try:
+            yield one
+        except DialerError as error:
+            raise type(error)(f"{name} ({what}): {error}") from error
+        one.require_sum()
+        self._place += 1
+        with plain_errors(), self._engine.begin() as connection:
+            connection.execute(insert(etl_stage).values(
+                run=self.run, place=self._place, stage=one.stage, what=one.what, rows_in=one.rows_in, made=one.made,
+                dropped=one.dropped, rows_out=one.rows_out, took_s=round(monotonic() - began, 3),
+            ))  # fmt: skip
+
+    def fail(self, error: str) -> None:
+        """Notes why the run ended without publishing anything more."""
+        with plain_errors(), self._engine.begin() as connection:
+            connection.execute(_FAILED, {"run": self.run, "error": error})
+
+
+def end(connection: Connection, run: UUID, days: list[Any]) -> None:
+    """Notes in the caller's transaction that a run has published all it had to."""
+    connection.execute(_ENDED, {"run": run, "days": days})

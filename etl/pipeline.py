@@ -1,0 +1,279 @@
+"""The nightly run of one tenant: extract, filter, group, clean, enrich, load; nothing is read of it until all is there.
+
+It may be killed anywhere, run again, or run beside another: what is published is that of one run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.dialects.postgresql import insert
+
+from dialer.clock import utc_now
+from dialer.errors import DialerError
+from dialer.settings import EtlSettings, Settings
+from dialer.storage.session import explain, plain_errors
+from dialer.storage.tables import etl_segment, etl_tenant
+from etl import ledger, tariffs
+from etl.columns import KINDS
+from etl.engines.port import Engine as Transforms
+from etl.extract import BEGINNING, Extracted, Mark, extract
+from etl.lake import Lake
+from etl.ledger import Ledger
+from etl.stages.clean import clean, index
+from etl.stages.enrich import enrich
+from etl.stages.filter import keep
+from etl.stages.group import Days, group
+from etl.stages.work import Stored, Work
+
+_TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('dialer etl ' || :tenant, 0))")
+_MARK = text("select next_xid::text, since::text, as_of_us, generation from etl_tenant where tenant_id = :tenant")
+_OPEN = text("select run, files, rows from etl_segment where tenant_id = :tenant and taken_by is null order by run")
+_STORED = text("""
+select dataset, day, files, rows, digest from etl_pointer join etl_output using (tenant_id, dataset, day, run)
+where tenant_id = :tenant
+""")
+_NEXT = text("""
+update etl_tenant set generation = generation + 1
+where tenant_id = :tenant and generation = :generation returning generation
+""")
+_TAKE = text("update etl_segment set taken_by = :run where run = any(:segments) and taken_by is null")
+_PUBLISHED = text("""
+select run, 'segment' as dataset from etl_segment where run = any(:runs)
+union select run, dataset from etl_output where run = any(:runs)
+""")
+
+
+Lane = Literal["quick", "patient"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What all tenants' runs of one night share."""
+
+    settings: Settings
+    database: Engine
+    lake: Lake
+    open_engine: Callable[[Lane, Path], Transforms]
+    """An engine of a lane's size that spills into the folder."""
+
+    @property
+    def etl(self) -> EtlSettings:
+        """The settings of the ETL."""
+        return self.settings.etl
+
+
+class Elsewhere(DialerError):
+    """Another run is at this tenant now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    generation: int
+    as_of_us: int
+    segments: tuple[UUID, ...]
+    files: tuple[Path, ...]
+    rows: int
+    stored: dict[tuple[str, date], Stored]
+
+
+@contextmanager
+def turn(night: Night, tenant: str, page: Ledger) -> Iterator[None]:
+    """A tenant's turn: one run at a time, over all hosts. Removes what killed runs left. Raises Elsewhere."""
+    with plain_errors(), night.database.connect() as held:
+        held = held.execution_options(isolation_level="AUTOCOMMIT")
+        if not held.execute(_TRY_LOCK, {"tenant": tenant}).scalar():
+            raise Elsewhere(f"another run is at tenant {tenant!r} now. `dialer etl status` shows it.")
+        try:
+            _clear_up(night, tenant, page.killed(tenant))
+            yield
+        finally:
+            # Closed, not given back to the pool: with the session goes the lock, whatever has happened to it.
+            held.invalidate()
+
+
+def dump(night: Night, tenant: str, page: Ledger, seen: Callable[[int], None]) -> int:
+    """Extracts what is new of a tenant and makes it a segment; returns how many rows now wait to be taken in."""
+    scratch = _scratch(night, page.run)
+    folder = night.lake.folder(tenant, "segment", utc_now().date(), page.run)
+    try:
+        with plain_errors():
+            with night.database.begin() as connection:
+                mark = _mark(connection, tenant)
+            with night.database.connect() as connection, page.stage("extract", "event") as stage:
+                found = _extracted(connection, tenant, mark, folder, scratch, night.etl.memory_mb // 2, seen)
+                stage.rows_in, stage.made["step"] = found.events, found.steps
+                stage.rows_out = found.events + found.steps
+            with night.database.begin() as connection:
+                _store_segment(connection, night, tenant, page.run, folder, found)
+                return sum(row.rows for row in connection.execute(_OPEN, {"tenant": tenant}))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def take_in(
+    night: Night, tenant: str, page: Ledger, lane: Lane, again: Sequence[date], say: Callable[[str], None]
+) -> list[date]:  # fmt: skip
+    """Takes open segments into the histories and facts of the days that they touch, and of the days `again`.
+
+    Returns the days that changed. Raises DialerError, and then nothing of it is read by anybody.
+    """
+    inputs = _inputs(night, tenant)
+    page.know(lane=lane, as_of_us=inputs.as_of_us)
+    if not inputs.segments and not again:
+        _publish(night, tenant, page, inputs, None)
+        return []
+    scratch = _scratch(night, page.run)
+    engine = night.open_engine(lane, scratch / "spill")
+    try:
+        work = Work(
+            engine=engine, lake=night.lake, tenant=tenant, run=page.run, scratch=scratch, ledger=page,
+            as_of_us=inputs.as_of_us, stored=inputs.stored, say=say,
+        )  # fmt: skip
+        engine.view("tariff", tariffs.query(night.settings.trunks))
+        late = keep(work, inputs.files, inputs.rows, night.etl.late_after_s * 1_000_000)
+        page.know(late=late)
+        _restate(work, group(work, _kept(work), again), again)
+        say("load")
+        _publish(night, tenant, page, inputs, work)
+        return sorted({output.day for output in work.made})
+    finally:
+        engine.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _extracted(connection: Connection, *terms: Any) -> Extracted:
+    try:
+        return extract(connection, *terms)
+    except psycopg.Error as error:
+        # Of the COPY, which SQLAlchemy knows nothing of.
+        raise explain(error) from error
+
+
+def _kept(work: Work) -> int:
+    ((rows,),) = work.engine.rows("SELECT count(*) FROM kept", {})
+    return int(rows)
+
+
+def _restate(work: Work, days: Days, again: Sequence[date]) -> None:
+    """Writes every affected day: histories where there is news, then all facts that read them."""
+    for day, kinds in days.items():
+        for kind in KINDS:
+            affected = kinds.get(kind)
+            history, changed = work.now(f"history_{kind}", day).files, False
+            if affected is not None and affected.has_news:
+                work.say(f"clean {kind} {day}")
+                written, changed = clean(work, day, kind, affected)
+                history = written.files
+            if history and (changed or day in again):
+                enrich(work, day, kind, history)
+        if any(one.has_news for one in kinds.values()):
+            index(work, day)
+    with work.ledger.stage("clean", "moved between days") as stage:
+        stage.rows_in = sum(one.went for kinds in days.values() for one in kinds.values())
+        stage.rows_out = sum(one.came for kinds in days.values() for one in kinds.values())
+
+
+# -- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+def _mark(connection: Connection, tenant: str) -> Mark:
+    row = connection.execute(_MARK, {"tenant": tenant}).one_or_none()
+    return BEGINNING if row is None else Mark(next_xid=row.next_xid, since=row.since)
+
+
+def _store_segment(
+    connection: Connection, night: Night, tenant: str, run: UUID, folder: Path, found: Extracted
+) -> None:  # fmt: skip
+    """Notes the segment and how far it reaches, together: nothing is dumped twice, nothing is left out."""
+    mark = {
+        "next_xid": found.mark.next_xid,
+        "since": text("cast(:since as timestamptz)").bindparams(since=found.mark.since),
+    }
+    statement = insert(etl_tenant).values(tenant_id=tenant, as_of_us=found.as_of_us or 0, **mark)
+    raised = {"as_of_us": text("greatest(etl_tenant.as_of_us, excluded.as_of_us)")}
+    connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=mark | raised))
+    if found.files:
+        connection.execute(insert(etl_segment).values(
+            run=run, tenant_id=tenant, day=date.fromisoformat(folder.parent.name.removeprefix("day=")),
+            rows=found.events + found.steps, bytes=found.bytes,
+            files=[str(file.relative_to(night.lake.root)) for file in found.files],
+            first_us=found.first_us, last_us=found.last_us,
+        ))  # fmt: skip
+
+
+def _inputs(night: Night, tenant: str) -> _Inputs:
+    with plain_errors(), night.database.begin() as connection:
+        known = connection.execute(_MARK, {"tenant": tenant}).one()
+        segments = connection.execute(_OPEN, {"tenant": tenant}).all()
+        stored = connection.execute(_STORED, {"tenant": tenant}).all()
+    root = night.lake.root
+    return _Inputs(
+        generation=known.generation,
+        as_of_us=known.as_of_us,
+        segments=tuple(row.run for row in segments),
+        files=tuple(root / name for row in segments for name in row.files),
+        rows=sum(row.rows for row in segments),
+        stored={
+            (row.dataset, row.day): Stored(
+                files=tuple(root / name for name in row.files), rows=row.rows, digest=row.digest
+            )
+            for row in stored
+        },
+    )  # fmt: skip
+
+
+def _publish(night: Night, tenant: str, page: Ledger, inputs: _Inputs, work: Work | None) -> None:
+    """Load: in one transaction every pointer, the segments taken in and the run's end; or nothing."""
+    made = work.made if work is not None else []
+    with page.stage("load", "pointers") as stage, plain_errors(), night.database.begin() as connection:
+        values = {"tenant": tenant, "generation": inputs.generation}
+        if connection.execute(_NEXT, values).one_or_none() is None:
+            raise DialerError("another run has published for this tenant meanwhile; this one's result is given up.")
+        night.lake.publish(connection, made)
+        taken = connection.execute(_TAKE, {"run": page.run, "segments": list(inputs.segments)}).rowcount
+        if taken != len(inputs.segments):
+            raise DialerError("another run has taken these segments meanwhile; this one's result is given up.")
+        ledger.end(connection, page.run, sorted({output.day for output in made}))
+        stage.rows_in = sum(output.written.rows for output in made)
+        stage.rows_out = connection.execute(
+            text("select coalesce(sum(rows), 0)::bigint from etl_output where run = :run"), {"run": page.run}
+        ).scalar_one()
+        # Before the commit: what does not add up is read by nobody.
+        stage.require_sum()
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def new_run() -> UUID:
+    """A name for a run."""
+    return uuid4()
+
+
+def _scratch(night: Night, run: UUID) -> Path:
+    path = night.settings.state_dir / "etl" / str(run)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _clear_up(night: Night, tenant: str, killed: Sequence[UUID]) -> None:
+    """Removes what runs that died had not published."""
+    if not killed:
+        return
+    with plain_errors(), night.database.begin() as connection:
+        published = {(row.run, row.dataset) for row in connection.execute(_PUBLISHED, {"runs": list(killed)})}
+    for run in killed:
+        shutil.rmtree(night.settings.state_dir / "etl" / str(run), ignore_errors=True)
+        for dataset, folder in night.lake.folders_of(tenant, run):
+            if (run, dataset) not in published:
+                shutil.rmtree(folder)

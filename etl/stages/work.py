@@ -1,0 +1,81 @@
+"""What the stages of one tenant's run share: the engine, the lake, what is read now and what was made."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from uuid import UUID
+
+from etl.columns import Columns
+from etl.engines.port import Engine, Written
+from etl.lake import Lake, Output
+from etl.ledger import Ledger
+
+INDEX = "subject_index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A dataset of a day as it is read now."""
+
+    files: tuple[Path, ...]
+    rows: int
+    digest: str
+
+
+NOTHING = Stored(files=(), rows=0, digest="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One tenant's run, after its extract."""
+
+    engine: Engine
+    lake: Lake
+    tenant: str
+    run: UUID
+    scratch: Path
+    ledger: Ledger
+    as_of_us: int
+    stored: Mapping[tuple[str, date], Stored]
+    """Every dataset and cohort day of the tenant that is read now."""
+    say: Callable[[str], None]
+    """Tells the operator what is being done."""
+    made: list[Output] = field(default_factory=list)
+    """What this run has written, and is not published yet."""
+    unchanged: dict[str, int] = field(default_factory=dict)
+    """Rows of what came out as it stood already, by dataset."""
+
+    def now(self, dataset: str, day: date) -> Stored:
+        """What is read of a dataset's day now, before this run publishes."""
+        return self.stored.get((dataset, day), NOTHING)
+
+    def all_days(self, dataset: str) -> list[Path]:
+        """The files of a dataset, of every day."""
+        return [file for (name, _), one in sorted(self.stored.items()) if name == dataset for file in one.files]
+
+    def write(
+        self, dataset: str, day: date, query: str, columns: Columns, order_by: Sequence[str] = (),
+        digest_of: Sequence[str] | None = None, parameters: Mapping[str, int] | None = None,
+    ) -> tuple[Written, bool]:  # fmt: skip
+        """Computes a dataset's day into the lake, and says whether it changed; what stood is not kept twice."""
+        folder = self.lake.folder(self.tenant, dataset, day, self.run)
+        written = self.engine.write(query, parameters or {}, columns, folder, order_by=order_by, digest_of=digest_of)
+        stood = self.now(dataset, day)
+        if stood.digest == written.digest:
+            shutil.rmtree(folder)
+            self.unchanged[dataset] = self.unchanged.get(dataset, 0) + written.rows
+            return Written(files=stood.files, rows=stood.rows, bytes=written.bytes, digest=stood.digest), False
+        self.made.append(Output(tenant=self.tenant, dataset=dataset, day=day, run=self.run, written=written))
+        return written, True
+
+    def aside(self, name: str, query: str, columns: Columns, parameters: Mapping[str, int] | None = None) -> int:
+        """Computes a table for this run alone and registers it; returns its rows."""
+        folder = self.scratch / name
+        shutil.rmtree(folder, ignore_errors=True)
+        written = self.engine.write(query, parameters or {}, columns, folder, digest_of=list(columns)[:1])
+        self.engine.register(name, written.files, columns)
+        return written.rows
