@@ -1,0 +1,111 @@
+"""Stories of tickets, queue entries and logins, a line an event, and the facts that an engine makes of events.
+
+    10:05:00 assigned agent=ann group=support
+    +1d 09:00:00.25 message customer late=7200
+
+A line is a time of 2026-11-21 UTC or so many days later, the type without its family, and what it says; `late` is how
+many seconds later than the others it came in.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from etl.columns import HISTORY, KNOWN, Kind
+from etl.engines.port import Engine
+from etl.sql.order import ORDER
+from tests.support.reference_metrics import Event, Facts, cleaned
+
+DAY_US = 86_400_000_000
+START_US = 20_778 * DAY_US
+"""2026-11-21T00:00:00Z."""
+FAMILY: dict[Kind, str] = {"ticket": "ticket", "queue_entry": "queue", "agent_session": "agent"}
+_COLUMN = {"group": "group_name"}
+
+
+def at(clock: str) -> int:
+    """The instant of `10:05`, `10:05:00.25` or `+2d 10:05`, in microseconds."""
+    days, _, time = clock.rpartition(" ")
+    hours, minutes, seconds = (*time.split(":"), "0")[:3]
+    whole, _, fraction = seconds.partition(".")
+    in_day = (int(hours) * 60 + int(minutes)) * 60 + int(whole)
+    return START_US + int(days.strip("+d") or 0) * DAY_US + in_day * 1_000_000 + int(fraction.ljust(6, "0"))
+
+
+def told(kind: Kind, subject: str, story: str) -> list[Event]:
+    """The events of one subject's story."""
+    lines = [line.split() for line in story.strip().splitlines()]
+    return [_event(kind, subject, number, words) for number, words in enumerate(lines, 1)]
+
+
+def _event(kind: Kind, subject: str, number: int, words: list[str]) -> Event:
+    clock = f"{words.pop(0)} {words.pop(0)}" if words[0].startswith("+") else words.pop(0)
+    event_type, said = f"{FAMILY[kind]}.{words[0]}", words[1:]
+    occurred_us = at(clock)
+    event: Event = {
+        "tenant": "acme",
+        "event_id": hashlib.md5(f"{subject} {number}".encode(), usedforsecurity=False).hexdigest(),
+        "occurred_us": occurred_us,
+        "ingested_us": occurred_us + 1_000_000,
+        "type": event_type,
+        "subject": subject,
+        "seq": None,
+        "type_rank": KNOWN[event_type].rank,
+    }
+    if event_type == "ticket.message":
+        event |= {"author": said.pop(0), "visibility": "public"}
+    for word in said:
+        name, _, value = word.partition("=")
+        if name == "late":
+            event["ingested_us"] += int(value) * 1_000_000
+        else:
+            event[_COLUMN.get(name, name)] = int(value) if name == "seq" else value
+    return event
+
+
+def placed(events: Iterable[Event]) -> Iterator[Event]:
+    """Cleaned events with their place in the history of their subject, as the lake holds them."""
+    places: dict[tuple[Any, str], int] = defaultdict(int)
+    for event in cleaned(events):
+        subject = event["tenant"], event["subject"]
+        places[subject] += 1
+        yield event | {"place": places[subject]}
+
+
+def write_history(kind: Kind, events: Iterable[Event], file: Path) -> None:
+    """A Parquet file of `history_KIND` with these rows, in the order given."""
+    columns = HISTORY[kind]
+    text = file.with_suffix(".csv")
+    with text.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([event.get(name) for name in columns] for event in events)
+    types = ", ".join(f"'{name}': '{'VARCHAR' if kind == 'STRING' else kind}'" for name, kind in columns.items())
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM read_csv('{text}', header = false, nullstr = '', columns = {{{types}}})) "
+            f"TO '{file}' (FORMAT parquet)"
+        )
+
+
+def computed(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) -> tuple[Facts, dict[str, str]]:
+    """What an engine makes of a history: the rows of each published dataset in the order of its key, and its digest."""
+    engine.register(f"history_{kind}", files, HISTORY[kind])
+    facts: Facts = {}
+    digests = {}
+    for dataset in ORDER:
+        if dataset.kind != kind:
+            continue
+        written = engine.write(dataset.query, {}, dataset.columns, folder / dataset.name, order_by=dataset.key)
+        engine.register(dataset.name, written.files, dataset.columns)
+        if dataset.published:
+            order = ", ".join(f"{name} NULLS LAST" for name in dataset.key)
+            query = f"SELECT {', '.join(dataset.columns)} FROM {dataset.name} ORDER BY {order}"
+            facts[dataset.name] = list(engine.rows(query, {}))
+            digests[dataset.name] = written.digest
+    return facts, digests
