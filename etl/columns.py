@@ -69,6 +69,9 @@ HISTORY: Mapping[Kind, Columns] = {
 `place` is the event's place in its subject's history, from 1: order by it, it stands for
 (occurred_us, seq NULLS LAST, type_rank, event_id) and is unique in a subject."""
 
+ERASED = ("value", "keys")
+"""What people answered: the only columns whose content the erasure of a person takes away."""
+
 SUBJECT_INDEX: Columns = {"kind": "STRING", "subject": "STRING", "day": "BIGINT", "first_us": "BIGINT"}
 """The dataset `subject_index`: on which day (since 1970) each subject began, its cohort day."""
 

@@ -100,7 +100,7 @@ class _Turn:
         """Extracts; returns how many rows wait to be taken in, or the result when that is all."""
         try:
             self._say("extract")
-            with pipeline.turn(self._night, self._tenant, self._page):
+            with pipeline.turn(self._night, self._tenant):
                 return pipeline.dump(self._night, self._tenant, self._page, self._seen)
         except Exception as error:
             return self._failed(error)
@@ -108,7 +108,7 @@ class _Turn:
     def take_in(self, lane: Lane) -> Result:
         """Takes in what was dumped."""
         try:
-            with pipeline.turn(self._night, self._tenant, self._page):
+            with pipeline.turn(self._night, self._tenant):
                 days = pipeline.take_in(self._night, self._tenant, self._page, lane, self._again, self._say)
         except Exception as error:
             return self._failed(error)

@@ -27,7 +27,7 @@ from etl import ledger, tariffs
 from etl.columns import KINDS
 from etl.engines.port import Engine as Transforms
 from etl.extract import BEGINNING, Extracted, Mark, extract
-from etl.lake import Lake
+from etl.lake import Lake, Output
 from etl.ledger import Ledger
 from etl.stages.clean import clean, index
 from etl.stages.enrich import enrich
@@ -77,7 +77,9 @@ class Elsewhere(DialerError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Inputs:
+class Inputs:
+    """What a run starts from; it publishes only when nobody else did meanwhile."""
+
     generation: int
     as_of_us: int
     segments: tuple[UUID, ...]
@@ -87,14 +89,13 @@ class _Inputs:
 
 
 @contextmanager
-def turn(night: Night, tenant: str, page: Ledger) -> Iterator[None]:
-    """A tenant's turn: one run at a time, over all hosts. Removes what killed runs left. Raises Elsewhere."""
+def turn(night: Night, tenant: str) -> Iterator[None]:
+    """A tenant's turn: one run at a time, over all hosts. Raises Elsewhere."""
     with plain_errors(), night.database.connect() as held:
         held = held.execution_options(isolation_level="AUTOCOMMIT")
         if not held.execute(_TRY_LOCK, {"tenant": tenant}).scalar():
             raise Elsewhere(f"another run is at tenant {tenant!r} now. `dialer etl status` shows it.")
         try:
-            _clear_up(night, tenant, page.killed(tenant))
             yield
         finally:
             # Closed, not given back to the pool: with the session goes the lock, whatever has happened to it.
@@ -102,8 +103,12 @@ def turn(night: Night, tenant: str, page: Ledger) -> Iterator[None]:
 
 
 def dump(night: Night, tenant: str, page: Ledger, seen: Callable[[int], None]) -> int:
-    """Extracts what is new of a tenant and makes it a segment; returns how many rows now wait to be taken in."""
-    scratch = _scratch(night, page.run)
+    """Extracts what is new of a tenant and makes it a segment; returns how many rows now wait to be taken in.
+
+    What earlier runs left that were killed is removed first.
+    """
+    _clear_up(night, tenant, page.killed(tenant))
+    scratch = scratch_of(night, page.run)
     folder = night.lake.folder(tenant, "segment", utc_now().date(), page.run)
     try:
         with plain_errors():
@@ -127,25 +132,33 @@ def take_in(
 
     Returns the days that changed. Raises DialerError, and then nothing of it is read by anybody.
     """
-    inputs = _inputs(night, tenant)
+    inputs = inputs_of(night, tenant)
     page.know(lane=lane, as_of_us=inputs.as_of_us)
     if not inputs.segments and not again:
-        _publish(night, tenant, page, inputs, None)
+        publish(night, tenant, page, inputs, [])
         return []
-    scratch = _scratch(night, page.run)
+    with work_on(night, tenant, page, lane, inputs, say) as work:
+        late = keep(work, inputs.files, inputs.rows, night.etl.late_after_s * 1_000_000)
+        page.know(late=late)
+        _restate(work, group(work, again), again)
+        say("load")
+        publish(night, tenant, page, inputs, work.made)
+        return sorted({output.day for output in work.made})
+
+
+@contextmanager
+def work_on(
+    night: Night, tenant: str, page: Ledger, lane: Lane, inputs: Inputs, say: Callable[[str], None]
+) -> Iterator[Work]:  # fmt: skip
+    """A workshop for one run, with what the settings say as tables; whatever lies around is removed afterwards."""
+    scratch = scratch_of(night, page.run)
     engine = night.open_engine(lane, scratch / "spill")
     try:
-        work = Work(
+        engine.view("tariff", tariffs.query(night.settings.trunks))
+        yield Work(
             engine=engine, lake=night.lake, tenant=tenant, run=page.run, scratch=scratch, ledger=page,
             as_of_us=inputs.as_of_us, stored=inputs.stored, say=say,
         )  # fmt: skip
-        engine.view("tariff", tariffs.query(night.settings.trunks))
-        late = keep(work, inputs.files, inputs.rows, night.etl.late_after_s * 1_000_000)
-        page.know(late=late)
-        _restate(work, group(work, _kept(work), again), again)
-        say("load")
-        _publish(night, tenant, page, inputs, work)
-        return sorted({output.day for output in work.made})
     finally:
         engine.close()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -157,11 +170,6 @@ def _extracted(connection: Connection, *terms: Any) -> Extracted:
     except psycopg.Error as error:
         # Of the COPY, which SQLAlchemy knows nothing of.
         raise explain(error) from error
-
-
-def _kept(work: Work) -> int:
-    ((rows,),) = work.engine.rows("SELECT count(*) FROM kept", {})
-    return int(rows)
 
 
 def _restate(work: Work, days: Days, again: Sequence[date]) -> None:
@@ -211,13 +219,14 @@ def _store_segment(
         ))  # fmt: skip
 
 
-def _inputs(night: Night, tenant: str) -> _Inputs:
+def inputs_of(night: Night, tenant: str) -> Inputs:
+    """What a tenant's next run starts from; an extract goes before the first."""
     with plain_errors(), night.database.begin() as connection:
         known = connection.execute(_MARK, {"tenant": tenant}).one()
         segments = connection.execute(_OPEN, {"tenant": tenant}).all()
         stored = connection.execute(_STORED, {"tenant": tenant}).all()
     root = night.lake.root
-    return _Inputs(
+    return Inputs(
         generation=known.generation,
         as_of_us=known.as_of_us,
         segments=tuple(row.run for row in segments),
@@ -232,9 +241,8 @@ def _inputs(night: Night, tenant: str) -> _Inputs:
     )  # fmt: skip
 
 
-def _publish(night: Night, tenant: str, page: Ledger, inputs: _Inputs, work: Work | None) -> None:
+def publish(night: Night, tenant: str, page: Ledger, inputs: Inputs, made: Sequence[Output]) -> None:
     """Load: in one transaction every pointer, the segments taken in and the run's end; or nothing."""
-    made = work.made if work is not None else []
     with page.stage("load", "pointers") as stage, plain_errors(), night.database.begin() as connection:
         values = {"tenant": tenant, "generation": inputs.generation}
         if connection.execute(_NEXT, values).one_or_none() is None:
@@ -260,7 +268,8 @@ def new_run() -> UUID:
     return uuid4()
 
 
-def _scratch(night: Night, run: UUID) -> Path:
+def scratch_of(night: Night, run: UUID) -> Path:
+    """A folder for what a run needs on the way; whoever asks removes it."""
     path = night.settings.state_dir / "etl" / str(run)
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from etl.columns import HISTORY, SUBJECT_INDEX, Columns, Kind
+from etl.columns import ERASED, HISTORY, SUBJECT_INDEX, Columns, Kind
 from etl.engines.port import Written
 from etl.lake import day_number
 from etl.sql.order import FOLDER
@@ -14,8 +14,8 @@ from etl.stages.work import INDEX, Work
 _REPEATED = (FOLDER / "repeated.sql").read_text(encoding="utf-8")
 _CLEAN = (FOLDER / "clean.sql").read_text(encoding="utf-8")
 _INDEX = (FOLDER / "subject_index.sql").read_text(encoding="utf-8")
-IDENTITY = ("event_id", "ingested_us", "place")
-"""An event never changes: these stand for all its columns."""
+_IDENTITY = ("event_id", "ingested_us", "place")
+"""An event never changes: these stand for all its columns, but for what erasure takes away."""
 
 
 def clean(work: Work, day: date, kind: Kind, affected: Affected) -> tuple[Written, bool]:
@@ -31,7 +31,7 @@ def clean(work: Work, day: date, kind: Kind, affected: Affected) -> tuple[Writte
         if work.aside("repeated", _REPEATED, {"event_id": "STRING", "copies": "BIGINT"}):
             ((copies,),) = work.engine.rows("SELECT CAST(sum(copies - 1) AS BIGINT) FROM repeated", {})
             stage.dropped["duplicate"] = copies
-        written, changed = work.write(dataset, day, _CLEAN, HISTORY[kind], digest_of=IDENTITY)
+        written, changed = work.write(dataset, day, _CLEAN, HISTORY[kind], digest_of=digested(kind))
         stage.rows_out = written.rows
     return written, changed
 
@@ -42,6 +42,11 @@ def index(work: Work, day: date) -> None:
         work.engine.register("indexed", work.now(INDEX, day).files, SUBJECT_INDEX)
         written, _ = work.write(INDEX, day, _INDEX, SUBJECT_INDEX, parameters={"day": day_number(day)})
         stage.made["subjects"], stage.rows_out = written.rows, written.rows
+
+
+def digested(kind: Kind) -> tuple[str, ...]:
+    """The columns that stand for the content of a history."""
+    return (*_IDENTITY, *(name for name in ERASED if name in HISTORY[kind]))
 
 
 def _together(work: Work, day: date, kind: Kind, affected: Affected, columns: Columns) -> None:

@@ -44,14 +44,15 @@ class Affected:
 Days = dict[date, dict[Kind, Affected]]
 
 
-def group(work: Work, kept: int, again: Sequence[date]) -> Days:
+def group(work: Work, again: Sequence[date]) -> Days:
     """Registers `cohort`, and says which days to write; `again` are days to compute anew without any news."""
     work.say("group")
     work.engine.register(INDEX, work.all_days(INDEX), SUBJECT_INDEX)
     with work.ledger.stage("group", "by subject") as stage:
         work.aside("cohort", _COHORT, COHORT)
         found = list(work.engine.rows(_DAYS, {}))
-        stage.rows_in, stage.rows_out = kept, sum(events for *_, events in found)
+        ((stage.rows_in,),) = work.engine.rows("SELECT count(*) FROM kept", {})
+        stage.rows_out = sum(events for *_, events in found)
     days: Days = {day: {} for day in again}
     for kind, number, was_number, events in found:
         if kind not in KINDS:

@@ -1,0 +1,195 @@
+"""Retention: what is old leaves PostgreSQL and the lake; a day of events only when the lake is found to hold it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+
+from dialer.storage.session import plain_errors
+from etl.columns import DAY_US, SEGMENT, STEP
+from etl.engines import sql
+from etl.engines.port import Written
+from etl.lake import day_number
+from etl.pipeline import Night, new_run, scratch_of, turn
+
+_PARTITIONS = text("""
+select c.relname as name, c.relispartition as attached, coalesce(i.inhdetachpending, false) as pending
+from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+where c.relkind = 'r' and c.relname ~ '^event_[0-9]{8}$' order by 1
+""")
+# As etl.engines.sql.digest_query adds up the one column event_id.
+_SUM = """
+select tenant_id, count(*) as n, sum(('x' || substr(h, 1, 15))::bit(60)::bigint) as s0,
+       sum(('x' || substr(h, 16, 15))::bit(60)::bigint) as s1
+from (select tenant_id, md5(event_id::text) as h from {}) as hashed group by tenant_id order by tenant_id
+"""
+_IN_LAKE = "SELECT event_id FROM segment WHERE type <> :step AND occurred_us >= :begin_us AND occurred_us < :end_us"
+_OVERLAPPING = text("""
+select files from etl_segment where tenant_id = :tenant and first_us < :end_us and last_us >= :begin_us
+""")
+_FORGET_DAYS = text("delete from etl_pointer where tenant_id = :tenant and day < :day")
+_REPLACED = text("""
+select o.dataset, o.day, o.run from etl_output o join etl_run r using (run)
+where o.tenant_id = :tenant and (o.day < :day or o.run in (
+  select run from etl_run where tenant_id = :tenant and coalesce(ended_at, began_at) < :replaced_before))
+  and not exists (select from etl_pointer p where (p.tenant_id, p.dataset, p.day, p.run)
+                                               = (o.tenant_id, o.dataset, o.day, o.run))
+""")
+_REPLACED_BY = text("""
+select o.dataset, o.day, o.run from etl_output o
+join etl_output newer on (newer.tenant_id, newer.dataset, newer.day) = (o.tenant_id, o.dataset, o.day)
+where newer.run = :run and o.run <> :run and o.tenant_id = :tenant
+""")
+_DROP_OUTPUT = text("""
+delete from etl_output where tenant_id = :tenant and dataset = :dataset and day = :day and run = :run
+""")
+_OLD_SEGMENTS = text("""
+select run, files from etl_segment where tenant_id = :tenant and taken_by is not null and last_us < :before_us
+""")
+_DROP_SEGMENT = text("delete from etl_segment where run = :run")
+
+
+@dataclass(kw_only=True)
+class Forgotten:
+    """What a retention has removed, and what it could not."""
+
+    partitions: list[str]
+    folders: int
+    kept_back: list[str]
+    """Why days of events stay: one sentence each."""
+
+
+def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str], None]) -> Forgotten:
+    """Removes what the settings say is old. A day of events that the lake does not hold whole stays, and is told of."""
+    done = Forgotten(partitions=[], folders=0, kept_back=[])
+    today = now.astimezone(UTC).date()
+    keep = night.etl.keep
+    oldest = today - timedelta(days=max(keep.events_days, night.settings.collect.late_days + 1))
+    for name, state in _partitions(night):
+        if _day(name) < oldest:
+            say(f"event log: {name}")
+            _drop_partition(night, name, state, done)
+    left = min((_day(name) for name, _ in _partitions(night)), default=oldest)
+    for tenant in tenants:
+        say(f"lake: {tenant}")
+        with turn(night, tenant):
+            values = {
+                "tenant": tenant,
+                "day": today - timedelta(days=keep.lake_months * 365 // 12),
+                "replaced_before": now - timedelta(days=keep.replaced_days),
+                "before_us": day_number(left) * DAY_US,
+            }
+            done.folders += _forget(night, tenant, values)
+    return done
+
+
+def _day(name: str) -> date:
+    return datetime.strptime(name.removeprefix("event_"), "%Y%m%d").date()  # noqa: DTZ007
+
+
+def _partitions(night: Night) -> list[tuple[str, str]]:
+    with plain_errors(), night.database.begin() as connection:
+        return [
+            (row.name, "pending" if row.pending else "attached" if row.attached else "detached")
+            for row in connection.execute(_PARTITIONS)
+        ]
+
+
+def _drop_partition(night: Night, name: str, state: str, done: Forgotten) -> None:
+    """Leaves it when the lake lacks some of it. Killed in the middle, the next retention goes on where this one was."""
+    if missing := list(_missing(night, name)):
+        done.kept_back += missing
+        return
+    with plain_errors(), night.database.connect() as plain:
+        connection = plain.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("set lock_timeout = '5s'"))
+        try:
+            # Concurrently: writers of other days must not wait behind it. It cannot stand in a transaction.
+            if state == "attached":
+                connection.execute(text(f"alter table event detach partition {name} concurrently"))
+            elif state == "pending":
+                connection.execute(text(f"alter table event detach partition {name} finalize"))
+            connection.execute(text(f"drop table {name}"))
+        finally:
+            connection.invalidate()
+    done.partitions.append(name)
+
+
+def _missing(night: Night, name: str) -> Iterator[str]:
+    """What of a day's events the lake does not hold: count and digest of their ids, tenant by tenant."""
+    assert re.fullmatch(r"event_[0-9]{8}", name)
+    begin_us = day_number(_day(name)) * DAY_US
+    with plain_errors(), night.database.begin() as connection:
+        there = connection.execute(text(_SUM.format(name))).all()
+    for row in there:
+        written = _in_lake(night, row.tenant_id, begin_us)
+        if written.digest != sql.digest(["event_id"], (row.n, row.s0, row.s1)):
+            yield (
+                f"{name} stays: it has {row.n:,} events of tenant {row.tenant_id!r}, and the lake holds "
+                f"{written.rows:,} of that day. Run `dialer etl run`, then retain again."
+            )
+
+
+def _in_lake(night: Night, tenant: str, begin_us: int) -> Written:
+    """The ids of a day's events as the segments hold them."""
+    values = {"tenant": tenant, "begin_us": begin_us, "end_us": begin_us + DAY_US}
+    with plain_errors(), night.database.begin() as connection:
+        names = [name for files in connection.execute(_OVERLAPPING, values).scalars() for name in files]
+    scratch = scratch_of(night, new_run())
+    engine = night.open_engine("quick", scratch / "spill")
+    try:
+        engine.register("segment", [night.lake.root / name for name in names], SEGMENT)
+        return engine.write(
+            _IN_LAKE, {"step": STEP, "begin_us": begin_us, "end_us": begin_us + DAY_US}, {"event_id": "STRING"},
+            scratch / "ids",
+        )  # fmt: skip
+    finally:
+        engine.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _forget(night: Night, tenant: str, values: dict[str, Any]) -> int:
+    """Removes a tenant's old days, replaced runs and segments: first nobody is pointed there, then the files go."""
+    with plain_errors(), night.database.begin() as connection:
+        connection.execute(_FORGET_DAYS, values)
+        replaced = connection.execute(_REPLACED, values).all()
+        segments = connection.execute(_OLD_SEGMENTS, values).all()
+    for row in segments:
+        for folder in {(night.lake.root / name).parent for name in row.files}:
+            remove(folder)
+        with plain_errors(), night.database.begin() as connection:
+            connection.execute(_DROP_SEGMENT, {"run": row.run})
+    forget(night, tenant, replaced)
+    return len(replaced) + len(segments)
+
+
+def replaced_by(night: Night, tenant: str, run: UUID) -> Sequence[Row[Any]]:
+    """What a run's outputs have replaced, however long ago its datasets' days were written."""
+    with plain_errors(), night.database.begin() as connection:
+        return connection.execute(_REPLACED_BY, {"tenant": tenant, "run": run}).all()
+
+
+def forget(night: Night, tenant: str, outputs: Sequence[Row[Any]]) -> None:
+    """Removes outputs that nobody is pointed to: the files, then what is known of them."""
+    for row in outputs:
+        remove(night.lake.folder(tenant, row.dataset, row.day, row.run))
+    with plain_errors(), night.database.begin() as connection:
+        for row in outputs:
+            place = {"tenant": tenant, "dataset": row.dataset, "day": row.day, "run": row.run}
+            connection.execute(_DROP_OUTPUT, place)
+
+
+def remove(folder: Path) -> None:
+    """Removes a run's folder, and that of its day when it was the last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
