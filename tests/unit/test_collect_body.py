@@ -1,0 +1,94 @@
+"""Bodies: every limit is kept while the bytes come, and what was packed comes out whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+
+import pytest
+
+from dialer.settings import CollectSettings
+from etl import body
+from etl.body import JSON, NDJSON, Refusal
+
+LIMITS = CollectSettings(max_body=2000, max_unpacked=10_000, max_lines=3)
+
+
+async def stream(*chunks: bytes):
+    for chunk in chunks:
+        yield chunk
+
+
+async def refused(work) -> int:
+    with pytest.raises(Refusal) as refusal:
+        await work
+    return refusal.value.status
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding", "media"),
+    [(NDJSON, "", NDJSON), ("Application/X-NDJSON; charset=utf-8", "GZIP", NDJSON), (JSON, "identity", JSON)],
+)
+def test_the_form_is_known(content_type, encoding, media):
+    assert body.check_form(content_type, encoding) == media
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding"), [("", ""), ("text/plain", ""), (NDJSON, "br"), (NDJSON, "gzip, gzip")]
+)
+def test_another_form_is_refused(content_type, encoding):
+    with pytest.raises(Refusal) as refusal:
+        body.check_form(content_type, encoding)
+    assert refusal.value.status == 415
+
+
+async def test_a_body_is_counted_as_it_comes():
+    grown: list[int] = []
+    assert await body.received(stream(b"ab", b"c"), "3", LIMITS, grown.append) == b"abc"
+    assert grown == [2, 1]
+    assert await refused(body.received(stream(b""), "2001", LIMITS, grown.append)) == 413
+    assert await refused(body.received(stream(b"x" * 1500, b"x" * 501), "", LIMITS, grown.append)) == 413
+    assert sum(grown) == 3 + 1500, "what is refused was not kept"
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(body, "READ_S", 0.01)
+
+    async def never():
+        yield b"a"
+        await asyncio.Event().wait()
+
+    assert await refused(body.received(never(), "", LIMITS, lambda _: None)) == 408
+
+
+async def test_members_of_gzip_come_out_one_after_the_other():
+    packed = gzip.compress(b"one\n") + gzip.compress(b"") + gzip.compress(b"two\n")
+    assert await body.unpacked(packed, LIMITS, lambda _: None) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("packed", "status"),
+    [
+        (gzip.compress(b"x" * 10_001), 413),
+        (gzip.compress(b"x" * 2**26), 413),
+        (gzip.compress(b"x" * 5000) + gzip.compress(b"x" * 5001), 413),
+        (gzip.compress(b"x" * 100)[:-9], 400),
+        (gzip.compress(b"x" * 100)[:-1] + b"y", 400),
+        (b"plain", 400),
+        (gzip.compress(b"x") + b"behind", 400),
+    ],
+)
+async def test_gzip_that_is_none_or_too_much_is_refused(packed, status):
+    grown: list[int] = []
+    assert await refused(body.unpacked(packed, LIMITS, grown.append)) == status
+    assert sum(grown) <= LIMITS.max_unpacked
+
+
+def test_lines_are_counted_without_the_last_end():
+    assert body.lines(b"a\nb\nc\n", NDJSON, LIMITS) == [b"a", b"b", b"c", b""]
+    assert body.lines(b"\xef\xbb\xbfa", NDJSON, LIMITS) == [b"a"]
+    assert body.lines(b'{\n"a":\n1\n}\n', JSON, LIMITS) == [b'{\n"a":\n1\n}\n']
+    for data, media, status in ((b"a\nb\nc\nd", NDJSON, 413), (b"\n \n", NDJSON, 400), (b"", JSON, 400)):
+        with pytest.raises(Refusal) as refusal:
+            body.lines(data, media, LIMITS)
+        assert refusal.value.status == status
