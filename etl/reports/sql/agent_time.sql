@@ -1,0 +1,59 @@
+-- What agents' time went into, cut at the edges of the report's rows, and what they did at which moment.
+-- `handling` is work, `engaged` is work or being available, both counted once: of pieces that overlap, each is only what no
+-- earlier one covers, so that their sum is the union.
+WITH span AS (
+  SELECT agent, session AS subject, state, code, begin_us, COALESCE(end_us, :as_of_us) AS end_us
+  FROM agent_span_fact
+  WHERE tenant = :tenant AND begin_us < :to_us AND COALESCE(end_us, :as_of_us) > :from_us
+), bound AS (
+  SELECT agent, entry AS subject, state, begin_us, COALESCE(end_us, :as_of_us) AS end_us
+  FROM queue_work_fact
+  WHERE tenant = :tenant AND begin_us < :to_us AND COALESCE(end_us, :as_of_us) > :from_us
+), work AS (
+  SELECT agent, subject, state, begin_us, end_us FROM bound WHERE state <> 'ring'
+  UNION ALL
+  SELECT agent, ticket, 'ticket_work', begin_us, COALESCE(end_us, :as_of_us)
+  FROM ticket_work_fact
+  WHERE tenant = :tenant AND begin_us < :to_us AND COALESCE(end_us, :as_of_us) > :from_us
+), together AS (
+  SELECT 'handling' AS state, agent, subject, begin_us, end_us FROM work
+  UNION ALL
+  SELECT 'engaged', agent, subject, begin_us, end_us FROM work
+  UNION ALL
+  SELECT 'engaged', agent, subject, begin_us, end_us FROM span WHERE state = 'available'
+), followed AS (
+  SELECT state, agent, subject, begin_us, end_us,
+         MAX(end_us) OVER (
+           PARTITION BY state, agent ORDER BY begin_us NULLS LAST, end_us NULLS LAST, subject NULLS LAST
+           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+         ) AS covered_us
+  FROM together
+), piece AS (
+  SELECT agent, subject, state, code, begin_us, end_us FROM span
+  UNION ALL
+  SELECT agent, subject, state, NULL, begin_us, end_us FROM bound WHERE state = 'ring'
+  UNION ALL
+  SELECT agent, subject, state, NULL, begin_us, end_us FROM work
+  UNION ALL
+  SELECT agent, subject, state, NULL, greatest(begin_us, COALESCE(covered_us, begin_us)), end_us
+  FROM followed
+  WHERE end_us > COALESCE(covered_us, begin_us)
+), done AS (
+  SELECT agent, entry AS subject, 'answered' AS state, MIN(begin_us) AS at_us
+  FROM queue_work_fact WHERE tenant = :tenant AND state = 'talk' GROUP BY agent, entry
+  UNION ALL
+  SELECT agent, entry, 'declined', end_us
+  FROM queue_work_fact WHERE tenant = :tenant AND state = 'ring' AND ended_by = 'declined'
+  UNION ALL
+  SELECT agent, session, 'login', MIN(begin_us) FROM agent_span_fact WHERE tenant = :tenant GROUP BY agent, session
+  UNION ALL
+  SELECT last_agent, ticket, 'solved', solved_us FROM ticket_fact WHERE tenant = :tenant AND last_agent IS NOT NULL
+  UNION ALL
+  SELECT from_name, ticket, 'passed_on', at_us FROM ticket_move_fact WHERE tenant = :tenant AND what = 'agent'
+)
+SELECT p.agent, p.state, p.code, p.subject, s.start_us AS at_us,
+       least(p.end_us, s.end_us) - greatest(p.begin_us, s.start_us) AS piece_us
+FROM piece AS p
+JOIN slot AS s ON p.begin_us < s.end_us AND p.end_us > s.start_us
+UNION ALL
+SELECT agent, state, NULL, subject, at_us, NULL FROM done WHERE at_us >= :from_us AND at_us < :to_us

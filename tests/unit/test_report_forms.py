@@ -1,0 +1,194 @@
+"""The forms of a report: CSV that every program reads and no spreadsheet runs, JSON, Parquet, XLSX; equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from datetime import date
+from pathlib import Path
+from zipfile import ZipFile
+
+import duckdb
+import pytest
+
+from dialer.errors import DialerError
+from etl import zones
+from etl.reports import forms, make
+from etl.reports.columns import Shown, flag, local, mean, money, percent, quantile, seconds, text, utc, whole
+from etl.reports.forms import PROFILES, Profile, Table
+
+SHOWN = Shown(zone=zones.zone("Europe/Warsaw", date(2026, 1, 1), date(2026, 12, 31)), campaigns={})
+COLUMNS = (text("name"), whole("n"), flag("sure"), utc("at"), local("at"), seconds("took"), money("cost"))
+QUERY = """select * from (values
+  ('Jan "K", żółć', -5, true, 1792889999999000, 1500499, 12345678),
+  (null, null, null, null, null, null),
+  ('', 0, false, 1792890000000000, 0, 0)
+) as t(name, n, sure, at_us, took_us, cost_micro)"""
+
+
+@pytest.fixture
+def duck(tmp_path):
+    with make.workshop(300, 2, tmp_path / "work") as made:
+        yield made
+
+
+def table(query: str = QUERY, columns=COLUMNS) -> Table:
+    return Table(query=query, columns=columns, shown=SHOWN)
+
+
+def written(duck, tmp_path: Path, profile: str = "machine", chosen: Table | None = None) -> bytes:
+    (made,) = forms.write_csv(duck, chosen or table(), str(tmp_path / "out.csv"), PROFILES[profile])
+    content = (tmp_path / "out.csv").read_bytes()
+    assert (made.bytes, made.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    return content
+
+
+def test_csv_is_as_rfc_4180_has_it(duck, tmp_path):
+    assert written(duck, tmp_path).decode().split("\r\n") == [
+        "name,n,sure,at_utc,at_local,took_s,cost",
+        '"Jan ""K"", żółć",-5,true,2026-10-25T00:59:59.999Z,2026-10-25T02:59:59.999+02:00,1.500,12.345678',
+        ",,,,,,",
+        '"",0,false,2026-10-25T01:00:00.000Z,2026-10-25T02:00:00.000+01:00,0.000,0.000000',
+        "",
+    ]
+
+
+def test_a_cell_with_line_ends_stays_one(duck, tmp_path):
+    content = written(duck, tmp_path, chosen=table("select 'a\r\nb' as name", (text("name"),)))
+    assert list(csv.reader(io.StringIO(content.decode(), newline=""))) == [["name"], ["a\r\nb"]]
+
+
+@pytest.mark.parametrize(
+    "dangerous",
+    ["=1+1", "+48501100101", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x", " =1", "\u00a0=1",
+     "\u3000＝1", "\ufeff=1", "\u200b=1", "  @x", "\tplain"],
+)  # fmt: skip
+def test_excel_gets_no_formula(duck, tmp_path, dangerous):
+    chosen = table(f"select {forms.literal(dangerous)} as name", (text("name"),))
+    content = written(duck, tmp_path, "excel", chosen)
+    assert content.startswith(b"\xef\xbb\xbf")
+    assert list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))[1] == ["'" + dangerous]
+    raw = written(duck, tmp_path, "machine", chosen).decode()
+    assert list(csv.reader(io.StringIO(raw, newline="")))[1] == [dangerous], "programs get what is there"
+
+
+@pytest.mark.parametrize("harmless", ["Jan", "żółć", "5 + 5", "a=b", "_", "(x)", "'quoted", "1-2", ""])
+def test_what_is_no_formula_stays(duck, tmp_path, harmless):
+    chosen = table(f"select {forms.literal(harmless)} as name", (text("name"),))
+    content = written(duck, tmp_path, "excel", chosen).decode("utf-8-sig")
+    assert list(csv.reader(io.StringIO(content, newline="")))[1] == [harmless]
+
+
+def test_a_negative_number_is_no_text(duck, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(written(duck, tmp_path, "excel").decode("utf-8-sig"), newline="")))
+    assert rows[0]["n"] == "-5"
+
+
+def test_a_semicolon_and_a_comma_where_excel_wants_them(duck, tmp_path):
+    lines = written(duck, tmp_path, "excel-semicolon").decode("utf-8-sig").split("\r\n")
+    assert lines[0].startswith("name;n;")
+    assert lines[1].endswith(";1,500;12,345678")
+
+
+def test_sheets_that_are_full_go_on_in_another_file(duck, tmp_path):
+    chosen = table("select range as n from range(7) order by n", (whole("n"),))
+    made = forms.write_csv(duck, chosen, str(tmp_path / "n.csv"), Profile(most_rows=3))
+    assert [one.rows for one in made] == [3, 3, 1]
+    assert [path.name for path in sorted(tmp_path.glob("n*.csv"))] == ["n-1.csv", "n-2.csv", "n-3.csv"]
+    assert (tmp_path / "n-3.csv").read_text() == "n\n6\n"
+
+
+def test_what_is_squeezed_has_no_name_and_no_time_in_it(duck, tmp_path):
+    for name in ("a.csv.gz", "b.csv.gz"):
+        forms.write_csv(duck, table(), str(tmp_path / name), PROFILES["machine"])
+    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).startswith(b"name,n,sure")
+
+
+def test_json_is_an_object_a_line_with_numbers(duck, tmp_path):
+    forms.write_json(duck, table(), str(tmp_path / "out.json"))
+    lines = [json.loads(line) for line in (tmp_path / "out.json").read_text().splitlines()]
+    assert lines[0]["n"] == -5
+    assert (lines[0]["sure"], lines[0]["took_s"], lines[0]["cost"]) == (True, 1.5, 12.345678)
+    assert set(lines[1].values()) == {None}
+    assert list(lines[0]) == ["name", "n", "sure", "at_utc", "at_local", "took_s", "cost"]
+
+
+def test_parquet_has_types(duck, tmp_path):
+    (made,) = forms.write_parquet(duck, table(), str(tmp_path / "out.parquet"))
+    assert made.rows == 3
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        found = connection.sql(f"select * from '{tmp_path}/out.parquet'")
+        assert [str(kind) for kind in found.types] == [
+            "VARCHAR", "INTEGER", "BOOLEAN", "TIMESTAMP WITH TIME ZONE", "VARCHAR", "DECIMAL(18,3)", "DECIMAL(18,6)",
+        ]  # fmt: skip
+
+
+def test_xlsx_has_no_formula_and_no_time_of_its_own(duck, tmp_path):
+    columns = (text("name"), text("other"), text("link"))
+    chosen = table("select '=1+1' as name, '{=x}' as other, 'http://x' as link", columns)
+    for name in ("a.xlsx", "b.xlsx"):
+        forms.write_xlsx(duck, chosen, str(tmp_path / name))
+    assert (tmp_path / "a.xlsx").read_bytes() == (tmp_path / "b.xlsx").read_bytes()
+    with ZipFile(tmp_path / "a.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "<f>" not in sheet
+    assert "=1+1" in sheet
+
+
+def test_xlsx_has_numbers_and_dates(duck, tmp_path):
+    forms.write_xlsx(duck, table(), str(tmp_path / "a.xlsx"))
+    with ZipFile(tmp_path / "a.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "<v>-5</v>" in sheet
+    assert "<v>1.5</v>" in sheet
+    assert "<v>46320.04166" in sheet, "an instant is Excel's day, with its fraction"
+
+
+ROUNDED = [
+    ("half goes up", 1, 8, "12.50"),
+    ("a third", 1, 3, "33.33"),
+    ("two thirds", 2, 3, "66.67"),
+    ("exactly half a hundredth", 1, 20000, "0.01"),
+    ("just below it", 1, 20001, "0.00"),
+    ("all", 7, 7, "100.00"),
+    ("of nothing", 0, 0, ""),
+]
+
+
+@pytest.mark.parametrize(("what", "part", "of", "shown"), ROUNDED, ids=[one[0] for one in ROUNDED])
+def test_ratios_are_rounded_once_half_up(duck, tmp_path, what, part, of, shown):
+    chosen = table(f"select {part} as a, {of} as b", (percent("share", "a", "b"),))
+    assert written(duck, tmp_path, chosen=chosen).decode().split("\r\n")[1] == shown
+
+
+def test_means_and_percentiles_are_seconds(duck, tmp_path):
+    columns = (mean("each", "sum", "n"), quantile("p"))
+    chosen = table("select 10000000000000000 as sum, 3::bigint as n, 150049999 as p_cus", columns)
+    assert written(duck, tmp_path, chosen=chosen).decode().split("\r\n")[1] == "3333333333.333,1.500"
+
+
+def test_a_large_report_is_in_order_and_takes_no_memory(duck, tmp_path):
+    chosen = table("select range as n from range(300000) order by n desc", (whole("n"),))
+    rows = written(duck, tmp_path, chosen=chosen).decode().split("\r\n")[1:-1]
+    assert rows == [str(n) for n in range(299_999, -1, -1)]
+
+
+def test_a_full_disk_is_told(duck):
+    with pytest.raises(DialerError, match="cannot write /dev/full: No space left on device"):
+        forms.write_csv(duck, table(), "/dev/full", PROFILES["machine"])
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_file_is_its_owners_alone_and_appears_whole(duck, tmp_path):
+    written(duck, tmp_path)
+    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o600
+    before = (tmp_path / "out.csv").read_bytes()
+    with pytest.raises(duckdb.Error):
+        forms.write_csv(duck, table("select error('no') as n", (whole("n"),)), str(tmp_path / "out.csv"), Profile())
+    assert (tmp_path / "out.csv").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "work"] == ["out.csv"]
