@@ -29,18 +29,18 @@ def assert_equal(facts, again):
         assert len(rows) == len(found), dataset
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", OF_ONE)
 def test_figures_equal_the_reference(engine, tmp_path, kind, seed):
-    events = stream(kind, seed, subjects=1500, longest=400)
+    events = stream(kind, seed, subjects=800, longest=400)
     write_history(kind, placed(events), tmp_path / "history.parquet")
     facts, _ = computed(engine, kind, [tmp_path / "history.parquet"], tmp_path / "facts")
     assert_equal(facts, facts_of(events, OF_ONE[kind]))
 
 
-@pytest.mark.parametrize("kind", OF_ONE)
-def test_a_subject_of_a_hundred_thousand_events(engine, tmp_path, kind):
-    events = stream(kind, 7, subjects=20, longest=100_000)
+@pytest.mark.parametrize(("kind", "longest"), [("ticket", 100_000), ("queue_entry", 10_000), ("agent_session", 10_000)])
+def test_one_subject_of_very_many_events(engine, tmp_path, kind, longest):
+    events = stream(kind, 7, subjects=20, longest=longest)
     write_history(kind, placed(events), tmp_path / "history.parquet")
     facts, _ = computed(engine, kind, [tmp_path / "history.parquet"], tmp_path / "facts")
     assert_equal(facts, facts_of(events, OF_ONE[kind]))
@@ -48,7 +48,7 @@ def test_a_subject_of_a_hundred_thousand_events(engine, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", OF_ONE)
 def test_the_order_and_the_parting_of_the_input_change_nothing(engine, tmp_path, kind):
-    rows = list(placed(stream(kind, 11, subjects=500, longest=300)))
+    rows = list(placed(stream(kind, 11, subjects=300, longest=300)))
     write_history(kind, rows, tmp_path / "whole.parquet")
     _, digests = computed(engine, kind, [tmp_path / "whole.parquet"], tmp_path / "whole")
     random.Random(3).shuffle(rows)

@@ -1,0 +1,251 @@
+"""The figures of the reports of tickets, queues and agents once more, in exact fractions, from facts in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from etl.sql.order import BY_NAME
+from tests.support.reference_metrics import DONE, Facts
+from tests.support.reference_queues import union_us
+
+Row = dict[str, Any]
+Cells = dict[tuple[Any, ...], Row]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+QUARTER_US = 900_000_000
+DURATIONS = (
+    "first_assignment", "queue", "first_response", "requester_wait", "agent_wait", "hold", "owned", "handle",
+    "first_resolution", "full_resolution",
+)  # fmt: skip
+
+
+class Asked:
+    """A zone's days from the first on, and the moment up to which what is open counts."""
+
+    def __init__(self, zone: str, first: date, days: int, as_of_us: int) -> None:
+        self.zone, self.as_of_us = ZoneInfo(zone), as_of_us
+        start = datetime.combine(first, time(), self.zone)
+        midnights = [start + timedelta(days=number) for number in range(days + 1)]
+        edges = [(midnight.astimezone(UTC) - EPOCH) // MICROSECOND for midnight in midnights]
+        self.days = list(pairwise(edges))
+        self.from_us, self.to_us = edges[0], edges[-1]
+
+    def day(self, us: int) -> tuple[int, int] | None:
+        return next((day for day in self.days if day[0] <= us < day[1]), None)
+
+    def text(self, us: int) -> str:
+        """As reports write it, with milliseconds and the offset."""
+        return (EPOCH + us * MICROSECOND).astimezone(self.zone).isoformat(timespec="milliseconds")
+
+
+def named(facts: Facts, dataset: str) -> list[Row]:
+    return [dict(zip(BY_NAME[dataset].columns, row, strict=True)) for row in facts.get(dataset, [])]
+
+
+def shown(value: Fraction | int | None, decimals: int) -> Decimal | None:
+    """Rounded half up, once."""
+    if value is None:
+        return None
+    return Decimal(floor(Fraction(value) * 10**decimals + Fraction(1, 2))).scaleb(-decimals)
+
+
+def by(rows: Iterable[Row], key: Callable[[Row], tuple[Any, ...] | None]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if (found := key(row)) is not None:
+            groups[found].append(row)
+    return groups
+
+
+def percent(part: int, whole: int) -> Decimal | None:
+    return shown(Fraction(100 * part, whole), 2) if whole else None
+
+
+def seconds(total_us: Fraction | int | None, among: int = 1) -> Decimal | None:
+    return shown(Fraction(total_us, among) / 10**6, 3) if total_us is not None and among else None
+
+
+def percentile(values: Sequence[int], of_100: int) -> Fraction | None:
+    """Between the two values that stand nearest to it, as far as it lies."""
+    if not values:
+        return None
+    values, place = sorted(values), Fraction(of_100 * (len(values) - 1), 100)
+    low = floor(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (place - low) * (values[high] - values[low])
+
+
+def ticket_cohort_daily(facts: Facts, asked: Asked) -> Cells:
+    tickets = named(facts, "ticket_fact")
+    cells: Cells = defaultdict(lambda: _cohort([], []))
+    cohorts = by(
+        tickets, lambda row: (day := asked.day(row["created_us"])) and (day, row["channel"], row["first_group"])
+    )
+    ages = _backlog(tickets, named(facts, "ticket_span_fact"), asked)
+    for key in {*cohorts, *ages}:
+        cells[asked.text(key[0][0]), *key[1:]] = _cohort(cohorts.get(key, []), ages.get(key, []))
+    return dict(cells)
+
+
+def _backlog(tickets: list[Row], spans: list[Row], asked: Asked) -> dict[tuple[Any, ...], list[int]]:
+    of = {row["ticket"]: row for row in tickets}
+    ages: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for span in spans:
+        ticket = of[span["ticket"]]
+        for day in asked.days:
+            lasts = span["end_us"] is None or span["end_us"] > day[1]
+            there = max(span["begin_us"], ticket["created_us"]) <= day[1] <= asked.as_of_us
+            if there and lasts and span["status"] not in DONE:
+                ages[day, ticket["channel"], ticket["first_group"]].append(day[1] - ticket["created_us"])
+    return ages
+
+
+def _cohort(rows: list[Row], ages: list[int]) -> Row:
+    solved = sum(row["first_resolution_us"] is not None for row in rows)
+    reopened = sum(row["reopens"] > 0 for row in rows)
+    one_touch = sum(row["one_touch"] for row in rows)
+    cell: Row = {
+        "created": len(rows), "solved": solved, "solved_pct": percent(solved, len(rows)), "reopened": reopened,
+        "reopened_pct": percent(reopened, solved), "one_touch": one_touch,
+        "one_touch_pct": percent(one_touch, solved), "late": sum(row["late"] for row in rows),
+        "transfers_agent": sum(row["transfers_agent"] for row in rows), "backlog": len(ages),
+        "backlog_age_p50_s": seconds(percentile(ages, 50)), "backlog_age_p90_s": seconds(percentile(ages, 90)),
+    }  # fmt: skip
+    for name in DURATIONS:
+        known = [row[f"{name}_us"] for row in rows if row[f"{name}_us"] is not None]
+        cell |= {
+            f"with_{name}": len(known), f"{name}_s": seconds(sum(known), len(known)),
+            f"{name}_p50_s": seconds(percentile(known, 50)), f"{name}_p90_s": seconds(percentile(known, 90)),
+        }  # fmt: skip
+    return cell
+
+
+def sla_daily(facts: Facts, asked: Asked, within_us: Mapping[str, int]) -> Cells:
+    tickets = {row["ticket"]: row for row in named(facts, "ticket_fact")}
+    promises = [
+        (target, ticket, ticket["created_us"], ticket[f"{target}_us"])
+        for target in ("first_response", "full_resolution")
+        for ticket in tickets.values()
+    ]
+    for wait in named(facts, "ticket_wait_fact"):
+        took = None if wait["answered_us"] is None else wait["answered_us"] - wait["asked_us"]
+        promises.append(("next_response", tickets[wait["ticket"]], wait["asked_us"], took))
+    cells: dict[tuple[Any, ...], Row] = defaultdict(lambda: {"met": 0, "breached": 0, "pending": 0})
+    for target, ticket, at, took in promises:
+        if (day := asked.day(at)) is None:
+            continue
+        past = took if took is not None else asked.as_of_us - at
+        how = "breached" if past > within_us[target] else "pending" if took is None else "met"
+        cells[asked.text(day[0]), target, ticket["channel"], ticket["first_group"]][how] += 1
+    for cell in cells.values():
+        cell["sla_pct"] = percent(cell["met"], cell["met"] + cell["breached"])
+    return dict(cells)
+
+
+def transfers_matrix(facts: Facts, asked: Asked) -> Cells:
+    moves = by(
+        named(facts, "ticket_move_fact"),
+        lambda row: asked.day(row["at_us"]) and (row["what"], row["from_name"], row["to_name"]),
+    )
+    return {
+        key: {"transfers": len(rows), "tickets": len({row["ticket"] for row in rows})} for key, rows in moves.items()
+    }
+
+
+def queue_intervals_15m(facts: Facts, asked: Asked, within_us: int, short_us: int) -> Cells:
+    def key(row: Row) -> tuple[Any, ...] | None:
+        at = row["entered_us"]
+        return asked.day(at) and (asked.text(at - at % QUARTER_US), row["queue"], row["channel"])
+
+    return {key: _quarter(rows, within_us, short_us) for key, rows in by(named(facts, "queue_fact"), key).items()}
+
+
+def _quarter(rows: list[Row], within_us: int, short_us: int) -> Row:
+    answered = [row for row in rows if row["answered_us"] is not None]
+    gave_up = [row["wait_us"] for row in rows if row["answered_us"] is None and row["outcome"] == "abandoned"]
+    an, ab = len(answered), len(gave_up)
+    an_t = sum(row["wait_us"] <= within_us for row in answered)
+    ab_t, ab_5 = sum(wait <= within_us for wait in gave_up), sum(wait <= short_us for wait in gave_up)
+    handled = sum(row["talk_us"] + row["hold_us"] + (row["acw_us"] or 0) for row in answered)
+    return {
+        "offered": len(rows), "answered": an, "abandoned": ab, "short_abandoned": ab_5,
+        "full": sum(row["outcome"] == "full" for row in rows), "open": sum(row["is_open"] for row in rows),
+        "asa_s": seconds(sum(row["wait_us"] for row in answered), an), "time_to_abandon_s": seconds(sum(gave_up), ab),
+        "abandon_pct": percent(ab - ab_5, len(rows) - ab_5),
+        "service_level_f1_pct": percent(an_t + ab_t, an + ab), "service_level_f2_pct": percent(an_t, an),
+        "service_level_f3_pct": percent(an_t, an + ab), "service_level_f4_pct": percent(an_t, an + ab - ab_t),
+        "service_level_f5_pct": percent(an_t + ab_5, an + ab), "aht_s": seconds(handled, an),
+        "declined": sum(row["declined"] for row in rows), "transfers": sum(row["transfers"] for row in rows),
+    }  # fmt: skip
+
+
+def agent_daily(facts: Facts, asked: Asked) -> Cells:
+    spans, work = named(facts, "agent_span_fact"), named(facts, "queue_work_fact")
+    on_tickets = [row | {"state": "ticket_work"} for row in named(facts, "ticket_work_fact")]
+    done = list(_done(facts))
+    cells: Cells = {}
+    for day in asked.days:
+        times = by(_clipped([*spans, *work, *on_tickets], day, asked.as_of_us), lambda row: (row["agent"],))
+        acts = by((act for act in done if day[0] <= act["at"] < day[1]), lambda act: (act["agent"],))
+        for key in {*times, *acts}:
+            cells[asked.text(day[0]), *key] = _agents_day(times.get(key, []), acts.get(key, []))
+    return cells
+
+
+def _clipped(rows: Iterable[Row], day: tuple[int, int], as_of_us: int) -> Iterator[Row]:
+    for row in rows:
+        begin = max(row["begin_us"], day[0])
+        end = min(as_of_us if row["end_us"] is None else row["end_us"], day[1])
+        if end > begin:
+            yield row | {"begin_us": begin, "end_us": end}
+
+
+def _done(facts: Facts) -> Iterator[Row]:
+    """What agents did at which moment."""
+    talks = by(
+        (row for row in named(facts, "queue_work_fact") if row["state"] == "talk"),
+        lambda row: (row["agent"], row["entry"]),
+    )
+    for (agent, _), rows in talks.items():
+        yield {"agent": agent, "what": "answered", "at": min(row["begin_us"] for row in rows)}
+    for row in named(facts, "queue_work_fact"):
+        if row["state"] == "ring" and row["ended_by"] == "declined":
+            yield {"agent": row["agent"], "what": "declined", "at": row["end_us"]}
+    logins = by(named(facts, "agent_span_fact"), lambda row: (row["agent"], row["session"]))
+    for (agent, _), rows in logins.items():
+        yield {"agent": agent, "what": "login", "at": min(row["begin_us"] for row in rows)}
+    for row in named(facts, "ticket_fact"):
+        if row["last_agent"] and row["solved_us"] is not None:
+            yield {"agent": row["last_agent"], "what": "solved", "at": row["solved_us"]}
+    for row in named(facts, "ticket_move_fact"):
+        if row["what"] == "agent":
+            yield {"agent": row["from_name"], "what": "passed_on", "at": row["at_us"]}
+
+
+def _agents_day(times: list[Row], acts: list[Row]) -> Row:
+    def spent(*states: str) -> int:
+        return sum(row["end_us"] - row["begin_us"] for row in times if row["state"] in states)
+
+    def union(*states: str) -> int:
+        return union_us([(row["begin_us"], row["end_us"]) for row in times if row["state"] in states])
+
+    work = ("talk", "hold", "acw", "ticket_work")
+    acted = [act["what"] for act in acts]
+    logged_in, busy = spent("available", "busy", "paused"), union(*work, "available")
+    return {
+        "logins": acted.count("login"), "logged_in_s": seconds(logged_in), "available_s": seconds(spent("available")),
+        "paused_s": seconds(spent("paused")), "talk_s": seconds(spent("talk")), "hold_s": seconds(spent("hold")),
+        "acw_s": seconds(spent("acw")), "ring_s": seconds(spent("ring")), "handling_s": seconds(union(*work)),
+        "answered": acted.count("answered"), "declined": acted.count("declined"),
+        "aht_s": seconds(spent("talk", "hold", "acw"), acted.count("answered")),
+        "occupancy_pct": percent(union(*work), busy), "utilisation_pct": percent(busy, logged_in),
+        "tickets_solved": acted.count("solved"), "tickets_passed_on": acted.count("passed_on"),
+    }  # fmt: skip

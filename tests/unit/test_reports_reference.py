@@ -1,0 +1,76 @@
+"""The reports of tickets, queues and agents over a wild stream equal exact fractions, cell by cell."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from dialer.settings import ReportSettings
+from etl.engines import duckdb
+from tests.support import reference_reports
+from tests.support.metric_stream import stream
+from tests.support.reference_metrics import facts_of, ticket_facts
+from tests.support.reference_queues import agent_facts, queue_facts
+from tests.support.reference_reports import Asked
+from tests.support.report_figures import question, report
+from tests.support.stories import at, computed, placed, write_history
+
+OF_ONE = {"ticket": ticket_facts, "queue_entry": queue_facts, "agent_session": agent_facts}
+DAYS = 4
+AS_OF_US = {"agent_daily": at("+90d 00:00")}
+"""When the facts were made; else in the midst of the days, so that promises and backlogs are not over."""
+TARGETS = ReportSettings()
+KEYS = {
+    "ticket_cohort_daily": ("period_start_local", "channel", "group"),
+    "sla_daily": ("period_start_local", "target", "channel", "group"),
+    "transfers_matrix": ("what", "from", "to"),
+    "queue_intervals_15m": ("period_start_local", "queue", "channel"),
+    "agent_daily": ("period_start_local", "agent"),
+}
+AGAIN = {
+    "ticket_cohort_daily": reference_reports.ticket_cohort_daily,
+    "sla_daily": lambda facts, asked: reference_reports.sla_daily(
+        facts, asked,
+        {
+            "first_response": TARGETS.first_response_within_s * 10**6,
+            "next_response": TARGETS.next_response_within_s * 10**6,
+            "full_resolution": TARGETS.resolution_within_s * 10**6,
+        },
+    ),
+    "transfers_matrix": reference_reports.transfers_matrix,
+    "queue_intervals_15m": lambda facts, asked: reference_reports.queue_intervals_15m(
+        facts, asked, TARGETS.answer_within_s * 10**6, TARGETS.short_abandon_s * 10**6
+    ),
+    "agent_daily": reference_reports.agent_daily,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The engine, the files of each dataset, and the same facts by the reference."""
+    folder = tmp_path_factory.mktemp("reports")
+    engine = duckdb.open(600, 2, folder / "spill")
+    files, again = {}, {}
+    for kind, of_one in OF_ONE.items():
+        events = stream(kind, 5, subjects=300, longest=300)
+        write_history(kind, placed(events), folder / f"{kind}.parquet")
+        facts, _ = computed(engine, kind, [folder / f"{kind}.parquet"], folder)
+        files |= {dataset: sorted((folder / dataset).glob("*.parquet")) for dataset in facts}
+        again |= facts_of(events, of_one)
+    yield engine, files, again
+    engine.close()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Sao_Paulo", "Asia/Kathmandu"])
+@pytest.mark.parametrize("name", AGAIN)
+def test_figures_of_reports_equal_the_reference(made, name, zone):
+    engine, files, facts = made
+    as_of_us = AS_OF_US.get(name, at("+3d 15:30"))
+    found = report(engine, name, question(zone, DAYS, as_of_us), files)
+    wanted = AGAIN[name](facts, Asked(zone, date(2026, 11, 21), DAYS, as_of_us))
+    cells = {tuple(row[key] for key in KEYS[name]): row for row in found}
+    assert len(cells) == len(found)
+    assert set(cells) == set(wanted)
+    for key, figures in wanted.items():
+        assert {column: cells[key][column] for column in figures} == figures, key
