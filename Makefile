@@ -1,10 +1,10 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench faults clean docs
+.PHONY: help setup demo test test-spark lint bench faults clean docs
 python := .venv/bin/python
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: ## Install what is missing: system packages, .venv, the lab's Asterisk
 	@.ci/setup
@@ -14,6 +14,10 @@ demo: setup ## Run the example campaign: real calls on this machine, reports in 
 
 test: setup ## Run the whole test suite; ARGS="-k name" for a part
 	@$(python) -m pytest $(ARGS)
+
+test-spark: ## Run all tests of the transforms on Spark's local-cluster (needs Java 17)
+	@.ci/setup spark
+	@$(python) -m pytest -m "" tests/spark $(ARGS)
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy

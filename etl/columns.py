@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from etl import wire
+from etl import event_types
 
 Type = Literal["BIGINT", "STRING", "BOOLEAN"]
 """All that a dataset may hold, by names that every engine knows. Money is micro-units, ratios belong to reports."""
@@ -95,7 +95,7 @@ KNOWN: Mapping[str, Known] = {
     **{name: Known("call", rank) for name, rank in _OWN.items()},
     **{
         name: Known(_KIND_OF[one.subject_type], one.rank, one.version)
-        for name, one in wire.TYPES.items()
+        for name, one in event_types.TYPES.items()
         if one.subject_type in _KIND_OF
     },
 }

@@ -17,14 +17,14 @@ import psycopg
 from sqlalchemy import Connection, text
 
 from dialer.errors import DialerError
-from etl import wire
+from etl import event_types
 from etl.columns import FROM_PAYLOAD, KNOWN, SEGMENT, STEP
 from etl.engines.duckdb import quoted
 from etl.lake import make_durable
 
 CHUNK_BYTES = 96 << 20
 """Of the dump as text: so much is made a file of the segment at once, while the next is read."""
-LONGEST_BYTES = 32 << 20
+LONGEST_BYTES = 8 << 20
 """Of one event; collectors take far less."""
 
 _NOW = text("""
@@ -68,7 +68,7 @@ class Extracted:
     """From where the next goes on."""
     events: int
     steps: int
-    """Rows that were made of the paths in dialogues' ends."""
+    """Rows that were made of the paths in dialogues' ends, and of the moments of restored attempts."""
     files: tuple[Path, ...]
     bytes: int
     first_us: int | None
@@ -92,6 +92,8 @@ def extract(
     try:
         for chunk in _chunks(connection, tenant, mark, following, scratch, seen):
             flatten.take(chunk)
+        # Its snapshot is needed no more, and whoever idles in a transaction is ended.
+        connection.rollback()
         return flatten.finish(following)
     finally:
         flatten.close()
@@ -161,7 +163,7 @@ class _Flatten:
                              as_of_us=None)  # fmt: skip
         make_durable(self._folder, self._files)
         found = self._connection.execute(
-            f"SELECT count(*) FILTER (type <> '{STEP}'), count(*) FILTER (type = '{STEP}'), min(occurred_us), "
+            f"SELECT count(*) FILTER ({_IS_EVENT}), count(*) FILTER (NOT ({_IS_EVENT})), min(occurred_us), "
             f"max(occurred_us), max(ingested_us) FROM read_parquet([{', '.join(map(quoted, self._files))}])"
         ).fetchone()
         assert found is not None
@@ -189,7 +191,7 @@ class _Flatten:
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE chunk AS SELECT * FROM read_csv({quoted(chunk)}, columns = {columns}, "
             "auto_detect = false, header = false, delim = '\\t', quote = '', escape = '', nullstr = '\\N', "
-            f"max_line_size = {LONGEST_BYTES})"
+            f"max_line_size = {LONGEST_BYTES}, buffer_size = {4 * LONGEST_BYTES})"
         )
         chunk.unlink()
         self._connection.execute(f"COPY ({_flat()}) TO {quoted(file)} (FORMAT parquet, COMPRESSION zstd)")
@@ -235,17 +237,41 @@ _STEP = {
     "code": "entry ->> 3",
     "try_no": "n",
 }
+_IS_EVENT = "length(event_id) = 36"
+"""What is made of an event has that one's id with something behind it."""
+_RESTORED = ("submitting", "accepted", "ringing", "answered", "hung_up", "ended")
+"""The moments that attempt.restored tells of; its own is when the journal was put in."""
 
 
 def _flat() -> str:
-    """The query that makes a chunk's rows flat, with one more row for each step of a dialogue's path."""
+    """The query that makes a chunk's rows flat, with one more row for each step of a dialogue's path.
+
+    An attempt whose events were lost with a database gets them back, one a moment, so that metrics know no difference.
+    """
     shape = {key: "VARCHAR" if SEGMENT[name] == "STRING" else "BIGINT" for name, key in FROM_PAYLOAD.items()}
     read = _ENVELOPE | {name: f'p."{key}"' for name, key in FROM_PAYLOAD.items()}
     read["hung_up_us"] = "epoch_us(TRY_CAST(p.hung_up_at AS TIMESTAMPTZ))"
-    structure = json.dumps(shape | {"hung_up_at": "VARCHAR"})
+    structure = json.dumps(shape | {f"{name}_at": "VARCHAR" for name in _RESTORED})
+    moments = ", ".join(f"['{name.replace('hung_up', 'closing')}', p.{name}_at]" for name in _RESTORED)
+    restored = read | {
+        "event_id": "event_id || '-' || moment[1]",
+        "occurred_us": "epoch_us(CAST(moment[2] AS TIMESTAMPTZ))",
+        "seq": "NULL",
+    }
     return f"""
         SELECT {_listed(read)}
         FROM (SELECT *, json_transform({_payload()}, '{structure}') AS p FROM chunk)
+        LEFT JOIN known ON known.name = type
+        UNION ALL
+        SELECT {_listed(restored)}
+        FROM (
+            SELECT * REPLACE ('attempt.' || moment[1] AS type)
+            FROM (
+                SELECT *, unnest([{moments}]) AS moment
+                FROM (SELECT *, json_transform({_payload()}, '{structure}') AS p FROM chunk WHERE type = 'attempt.restored')
+            )
+            WHERE moment[2] IS NOT NULL
+        )
         LEFT JOIN known ON known.name = type
         UNION ALL
         SELECT {_listed({name: _STEP.get(name, "NULL") for name in SEGMENT})}
@@ -273,9 +299,9 @@ def _payload() -> str:
     return f"CASE WHEN {older} THEN upcast(type, schema_v, plain(payload)) ELSE plain(payload) END"
 
 
-def _upcast() -> dict[str, wire.EventType]:
-    return {name: one for name, one in wire.TYPES.items() if one.upcasters}
+def _upcast() -> dict[str, event_types.EventType]:
+    return {name: one for name, one in event_types.TYPES.items() if one.upcasters}
 
 
 def _newest(name: str, version: int, payload: str) -> str:
-    return json.dumps(wire.TYPES[name].upcast(json.loads(payload), version))
+    return json.dumps(event_types.TYPES[name].upcast(json.loads(payload), version))

@@ -29,7 +29,7 @@ _DECIDING = (
     "columns.py",
     "extract.py",
     "tariffs.py",
-    "wire.py",
+    "event_types.py",
 )
 _KILLED = text("""
 update etl_run set state = 'killed', ended_at = clock_timestamp()
