@@ -87,7 +87,7 @@ class Report:
 
 def count(name: str, where: str = "") -> Measure:
     """Rows, or those for which something holds."""
-    return Measure(name=name, sql=f"count_if({where})" if where else "COUNT(*)", where=where)
+    return Measure(name=name, sql=f"COUNT(CASE WHEN {where} THEN 1 END)" if where else "COUNT(*)", where=where)
 
 
 def total(name: str, of: str = "", where: str = "") -> Measure:

@@ -115,7 +115,7 @@ TICKETS = (
             count("short_abandoned", "is_abandoned AND is_short"),
             count("abandoned_but_short", "is_abandoned AND NOT is_short"),
             count("offered_but_short", "NOT (is_abandoned AND is_short)"),
-            *(count(reason, f"outcome = '{reason}'") for reason in _REFUSALS), count("open", "is_open"),
+            *(count(f"ended_{reason}", f"outcome = '{reason}'") for reason in _REFUSALS), count("open", "is_open"),
             total("answered_wait_us", "wait_us", "is_answered"), total("abandoned_wait_us", "wait_us", "is_abandoned"),
             total("wait_us"), count("waited", "wait_us IS NOT NULL"), *_SERVED, total("talk_us"), total("hold_us"),
             total("acw_us"), total("handle_us", "talk_us + hold_us + COALESCE(acw_us, 0)", "is_answered"),
@@ -123,7 +123,7 @@ TICKETS = (
         ),
         columns=(
             whole("offered"), whole("answered"), whole("abandoned"), whole("short_abandoned"),
-            *(whole(reason) for reason in _REFUSALS), whole("open"),
+            *(whole(reason, f"ended_{reason}") for reason in _REFUSALS), whole("open"),
             mean("asa", "answered_wait_us", "answered", "average speed of answer"),
             mean("time_to_abandon", "abandoned_wait_us", "abandoned"), mean("avg_wait", "wait_us", "waited"),
             whole("abandoned_but_short"), whole("offered_but_short"),
