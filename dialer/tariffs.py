@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -67,7 +68,7 @@ class Tariff(BaseModel):
 
 def _in_order(tariffs: tuple[Tariff, ...]) -> tuple[Tariff, ...]:
     ordered = tuple(sorted(tariffs, key=lambda one: one.since_at))
-    for earlier, later in zip(ordered, ordered[1:], strict=False):
+    for earlier, later in pairwise(ordered):
         if earlier.since_at == later.since_at:
             since = later.since_at.isoformat()
             raise _wrong("given-twice", f"two tariffs hold from {since} on", "keep one of them")

@@ -268,7 +268,10 @@ def _flat() -> str:
             SELECT * REPLACE ('attempt.' || moment[1] AS type)
             FROM (
                 SELECT *, unnest([{moments}]) AS moment
-                FROM (SELECT *, json_transform({_payload()}, '{structure}') AS p FROM chunk WHERE type = 'attempt.restored')
+                FROM (
+                    SELECT *, json_transform({_payload()}, '{structure}') AS p
+                    FROM chunk WHERE type = 'attempt.restored'
+                )
             )
             WHERE moment[2] IS NOT NULL
         )

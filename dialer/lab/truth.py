@@ -18,7 +18,6 @@ from dialer.clock import from_epoch
 from dialer.lab.sip_capture import SipMessage, read_capture
 from dialer.lab.up import Lab
 
-
 RINGS = (180, 183)
 """What says that the subscriber's telephone was reached: ringing, or sound before an answer."""
 

@@ -141,7 +141,7 @@ async def test_a_dialogue_is_stored_as_it_was(database: Database, worker: Worker
     ]  # fmt: skip
     ((path,),) = database.rows("select payload -> 'path' from event where type = 'dialogue.ended'")
     assert [(step, visit, word) for step, _, visit, word in path] == [
-        ("hello", 1, "say"), ("fever", 1, "ask"), ("days", 1, "ask"), ("bye", 1, "say"),
+        ("welcome", 1, "say"), ("fever", 1, "ask"), ("days", 1, "ask"), ("bye", 1, "say"),
     ]  # fmt: skip
     assert database.rows("select state from attempt") == [("answered",)]
 

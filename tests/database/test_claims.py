@@ -156,7 +156,7 @@ async def test_verdicts_that_do_not_count_are_remembered_too(database, claim, st
 async def test_the_log_says_which_dial_it_is_and_counts_none_that_never_left_the_node(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(1))
     other = "+48600000009"
-    database.run("update contact set numbers = numbers || :other", other=other)
+    database.run("update contact set numbers = array_append(numbers, cast(:other as text))", other=other)
     for disposition, following in (
         (Disposition.RETURNED, None), (Disposition.BUSY, other), (Disposition.NOT_PLACED, other),
         (Disposition.CONGESTION, None), (Disposition.BUSY, None),

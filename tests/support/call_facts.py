@@ -93,7 +93,9 @@ def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mappin
     lines.unlink()
 
 
-VERDICTS = (
+Verdict = tuple[str, int | None, int | None]
+"""Disposition, SIP status, Q.850 cause."""
+VERDICTS: tuple[Verdict, ...] = (
     ("busy", 486, 17), ("no_answer", 480, 19), ("no_answer", 480, 18), ("unreachable", 408, 18), ("rejected", 603, 21),
     ("blocked", 608, 21), ("invalid_number", 404, 1), ("number_changed", 410, 22), ("out_of_order", 502, 27),
     ("congestion", 503, 34), ("trunk_refused", 403, 21), ("media_error", 488, 58), ("cancelled", None, 0),
@@ -140,21 +142,19 @@ class Stream:
                 at += random.choice((0, random.randrange(5 * 10**6)))
                 own.append(event(subject, f"attempt.{kind}", at, seq=len(own) + 1, **whose))
         if random.random() < 0.6:
-            at += random.randrange(-1000, 20 * 10**6)
+            at += self._rest(20)
             own.append(event(subject, "attempt.answered", at, seq=len(own) + 1, **whose))
             at, result = self._dialogue(subject, at, own)
-            disposition, sip, cause = result, None, random.choice((0, 16, 44))
+            verdict: Verdict = (result, None, random.choice((0, 16, 44)))
         else:
-            disposition, sip, cause = random.choice(VERDICTS)
+            verdict = random.choice(VERDICTS)
         if random.random() < 0.95:
-            self._end(own, subject, at, whose, disposition, sip, cause)
+            self._end(own, subject, at, whose, verdict)
         return [one for one in own if random.random() < 0.97]
 
-    def _end(
-        self, own: list[Row], subject: str, at: int, whose: Row, disposition: str, sip: int | None, cause: int | None
-    ) -> None:
-        random = self._random
-        hung_up = at + random.randrange(-2000, 90 * 10**6)
+    def _end(self, own: list[Row], subject: str, at: int, whose: Row, verdict: Verdict) -> None:
+        random, (disposition, sip, cause) = self._random, verdict
+        hung_up = at + self._rest(90)
         if random.random() < 0.4:
             own.append(event(subject, "attempt.closing", hung_up, seq=len(own) + 1, **whose))
         ended = event(
@@ -168,6 +168,10 @@ class Stream:
             # As after a restore: the journal tells of the end once more.
             own.append(ended | {"event_id": f"{ended['event_id']}-again", "seq": None, "cause": None})
 
+    def _rest(self, seconds: int) -> int:
+        """Microseconds; of one in twenty the clock was behind."""
+        return -500 if self._random.random() < 0.05 else self._random.randrange(seconds * 10**6)
+
     def _dialogue(self, subject: str, at: int, own: list[Row]) -> tuple[int, str]:
         random = self._random
         disposition, result = random.choice(ANSWERED)
@@ -175,10 +179,13 @@ class Stream:
         revision, visits = random.randint(1, 2), dict.fromkeys((step for step, _ in FLOW), 0)
         own.append(event(subject, "dialogue.started", began, seq=next(seq), revision=revision,
                          language=random.choice(("en", "pl"))))  # fmt: skip
-        path, now = [], began
+        now = began
+        path: list[Row] = []
         for step, word in random.choices(FLOW, k=random.randint(0, 9)):
             visits[step] += 1
-            path.append({"step": step, "visit": visits[step], "code": word, "occurred_us": now, "try_no": len(path) + 1})
+            path.append(
+                {"step": step, "visit": visits[step], "code": word, "occurred_us": now, "try_no": len(path) + 1}
+            )
             now = self._tries(own, subject, step, visits[step], word, now, seq)
         over = now + random.randrange(5 * 10**6)
         if result is None or random.random() < 0.05:
@@ -206,10 +213,14 @@ class Stream:
             if random.random() < 0.6:
                 keys = random.choice(("1", "2", "12#"))
                 if word == "menu":
-                    own.append(event(subject, "dialogue.tried", now, **said, outcome="accepted", value="bye", keys=keys))
+                    own.append(
+                        event(subject, "dialogue.tried", now, **said, outcome="accepted", value="bye", keys=keys)
+                    )
                 else:
                     said.pop("try_no")
-                    own.append(event(subject, "dialogue.answered", now, **said, value=f"v{keys}", keys=keys, revision=1))
+                    own.append(
+                        event(subject, "dialogue.answered", now, **said, value=f"v{keys}", keys=keys, revision=1)
+                    )
                 break
             own.append(event(subject, "dialogue.tried", now, **said, outcome=random.choice(REFUSED), keys=""))
         return now

@@ -52,8 +52,8 @@ def of(engine: DuckDb, tmp_path: Path) -> Any:
 
 # What happened, and what it comes to. PDD, ringing and talk in ms, - for none; then what is billed (s) and its cost.
 CALLS = """
-0 submitting | 120 accepted | 1500 ringing | 6500 answered | 66400 closing | 66500 ended completed cause=16 hung_up=66400 \
-  => answer 1380 5000 59900 60 13500
+0 submitting | 120 accepted | 1500 ringing | 6500 answered | 66400 closing | 66500 ended completed cause=16 \
+  hung_up=66400 => answer 1380 5000 59900 60 13500
 0 submitting | 120 accepted | 620 answered | 10620 ended partial hung_up=10620 => answer 500 - 10000 30 7750
 0 submitting | 120 accepted | 620 answered | 30621 ended partial hung_up=30621 => answer 500 - 30001 36 8900
 0 submitting | 120 accepted | 620 answered | 620 ended hung_up hung_up=620 => answer 500 - 0 0 0
