@@ -92,7 +92,7 @@ class Access:
     def verify(self, token: Token, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Checks the signature of a webhook over the bytes that came. Raises Unauthorised."""
         stamp = headers.get("webhook-timestamp", "")
-        if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
+        if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 11):
             raise Unauthorised("webhook-timestamp is missing, or no count of seconds")
         if abs(from_epoch(int(stamp)) - now) > TOLERANCE:
             raise Unauthorised("webhook-timestamp is more than five minutes from our clock")

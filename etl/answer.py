@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from etl.wire import Reason
+from etl.event_types import Reason
 
 
 class Rejected(Struct, frozen=True):

@@ -176,13 +176,13 @@ class Collector:
     async def _ready(self, _request: Request) -> Response:
         database = self._access.ready and not self._intake.away
         ready = database or (self._access.ready and not self._spool.full)
-        state = {"ready": ready, "database": database, "spool_bytes": self._spool.bytes}
+        state = {"ready": ready, "database": database, "spool_bytes": self._spool.size}
         return _json(state, 200 if ready else 503)
 
     async def _counts(self, _request: Request) -> Response:
         gauges = {
             "dialer_collect_pending_bytes": self._quotas.pending,
-            "dialer_collect_spool_bytes": self._spool.bytes,
+            "dialer_collect_spool_bytes": self._spool.size,
             "dialer_collect_database_up": int(self._access.ready and not self._intake.away),
         }
         return PlainTextResponse(self._metrics.text(gauges), media_type="text/plain; version=0.0.4")

@@ -30,9 +30,10 @@ from dialer.storage.session import explain, plain_errors, sync_engine
 from etl import access, dead
 from etl.access import Kind
 from etl.dead import Kept, Which
+from etl.event_types import Reason
 from etl.landing import Landing
 from etl.replay import replay as replay_letters
-from etl.wire import Reason, terms_of
+from etl.wire import terms_of
 
 _CHUNK = 500
 _SHOWN = 100

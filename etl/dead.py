@@ -15,7 +15,8 @@ from sqlalchemy import Connection as Reader
 
 from dialer.storage.direct import Connection
 from dialer.storage.tables import event_dead
-from etl.wire import Letter, Reason
+from etl.event_types import Reason
+from etl.wire import Letter
 
 
 @dataclass(frozen=True, kw_only=True)

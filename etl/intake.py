@@ -69,7 +69,7 @@ class Intake:
 
     async def put(self, batch: Batch) -> Stored:
         """Returns when a batch is durable. Raises Unavailable."""
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(batch.tenant_id, deque()).append((batch, future))
         self._work.set()
         return await future

@@ -19,7 +19,8 @@ import psycopg
 from dialer.storage import event_log
 from dialer.storage.direct import Connection
 from etl import dead
-from etl.wire import Event, Letter, Reason, letter
+from etl.event_types import Reason
+from etl.wire import Event, Letter, letter
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)

@@ -10,7 +10,8 @@ import msgspec
 from dialer import __version__
 from etl.answer import Answer, Problem
 from etl.body import JSON, NDJSON
-from etl.wire import TYPES, Line
+from etl.event_types import TYPES
+from etl.wire import Line
 
 _REFUSALS = {
     "401": "Nobody whom we know.",

@@ -8,8 +8,9 @@ from datetime import datetime
 from dialer.storage.direct import Connection
 from etl import dead
 from etl.dead import Kept
+from etl.event_types import Refused
 from etl.landing import Batch, Landing
-from etl.wire import Event, Refused, Terms, read
+from etl.wire import Event, Terms, read
 
 
 async def replay(

@@ -42,20 +42,20 @@ class Spool:
             os.close(self._lock)
             raise DialerError(f"another collector uses {directory}: stop it, or give this one its state_dir") from error
         sizes = [path.stat().st_size for path in self._files()]
-        self._bytes = sum(sizes)
+        self._total = sum(sizes)
         self._number = max((int(path.stem) for path in self._files()), default=0)
         self._descriptor, self._size = -1, 0
         self._turn = threading.Lock()
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """What is there."""
-        return self._bytes
+        return self._total
 
     @property
     def full(self) -> bool:
         """Whether it takes no more."""
-        return self._bytes >= self._most * _FULL
+        return self._total >= self._most * _FULL
 
     def append(self, records: Sequence[bytes]) -> None:
         """Adds records, all or none; they are on the disk when it returns."""
@@ -75,7 +75,7 @@ class Spool:
                 self._end()
                 raise
             self._size += len(data)
-            self._bytes += len(data)
+            self._total += len(data)
             if self._size >= FILE_BYTES:
                 self._end()
 
@@ -90,14 +90,14 @@ class Spool:
         with self._turn:
             size = path.stat().st_size
             path.unlink()
-            self._bytes -= size
+            self._total -= size
 
     def put_aside(self, path: Path) -> None:
         """Keeps a file with a torn end out of the way; what was whole in it is stored elsewhere."""
         with self._turn:
             size = path.stat().st_size
             path.rename(path.with_suffix(".torn"))
-            self._bytes -= size
+            self._total -= size
 
     def close(self) -> None:
         """Gives the directory away; its files stay for the next process."""

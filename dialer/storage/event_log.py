@@ -32,25 +32,31 @@ def partitions(days: Iterable[date]) -> str:
     Made and then attached, not made as partitions: that would lock the whole log, behind a long reader (the nightly
     extract, pg_dump) and before every writer. Attaching lets both go on (PostgreSQL's manual on CREATE TABLE).
     """
-    return "do $$ begin\n" + "".join(map(_made, sorted(set(days)))) + "end $$"
+    listed = ", ".join(f"'{day}'" for day in sorted(set(days)))
+    return _MAKE % listed
 
 
-def _made(day: date) -> str:
-    name = _name(day)
-    # Engines and collectors start side by side, and `if not exists` alone does not keep two from making one table at
-    # once. What else may hold the log so that nothing can be attached (a migration) is not waited for.
-    return f"""
-    if to_regclass('{name}') is null then
+# Engines and collectors start side by side, and neither `if not exists` nor to_regclass, which remembers its answer,
+# keeps two from making one table at once. Nothing is waited for that holds the log itself, as a migration does.
+_MAKE = """
+do $$
+declare day date; name text;
+begin
+    foreach day in array array[%s]::date[] loop
+        name := to_char(day, '"event_"YYYYMMDD');
+        continue when to_regclass(name) is not null;
         perform pg_advisory_xact_lock(hashtext('dialer event partitions'));
+        continue when exists (select from pg_class where relname = name);
         set local lock_timeout = '500ms';
-        if to_regclass('{name}') is null then
-            create table {name} (like event including all);
-            alter table event attach partition {name}
-                for values from ('{day}T00:00:00Z') to ('{day + timedelta(days=1)}T00:00:00Z');
-        end if;
+        execute format('create table %%I (like event including all)', name);
+        execute format(
+            'alter table event attach partition %%I for values from (%%L) to (%%L)',
+            name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC'
+        );
         set local lock_timeout to default;
-    end if;
-    """
+    end loop;
+end $$
+"""
 
 
 def _name(day: date) -> str:

@@ -15,12 +15,13 @@ from sqlalchemy import create_engine, text
 from dialer.storage.direct import Connection, Connections
 from etl import dead
 from etl.dead import Which
+from etl.event_types import Reason
 from etl.intake import Intake, Unavailable
 from etl.landing import Batch, Landed, Landing
 from etl.metrics import Metrics
 from etl.replay import replay
 from etl.spool import Spool
-from etl.wire import Reason, read_lines, terms_of
+from etl.wire import read_lines, terms_of
 from tests.support.collecting import line, ndjson, terms
 
 STORED = "select event_id::text, tenant_id, type, subject_id, seq, payload, source, unknown from event order by seq"

@@ -76,6 +76,7 @@ def test_a_signature_is_taken_beside_those_of_other_secrets(access):
         ({"webhook_timestamp": str(int(STAMP) - 301)}, BODY),
         ({"webhook_timestamp": str(int(STAMP) + 301)}, BODY),
         ({"webhook_timestamp": "9" * 12}, BODY),
+        ({"webhook_timestamp": "9" * 11}, BODY),
         ({"webhook_timestamp": "now"}, BODY),
         ({"webhook_signature": ""}, BODY),
         ({"webhook_signature": "v1,"}, BODY),

@@ -33,10 +33,10 @@ def test_records_come_back_in_their_order_over_files_and_processes(tmp_path, mon
     paths = second.sealed()
     assert len(paths) > 2
     assert [record for path in paths for record in records(path)] == kept
-    assert second.bytes == sum(path.stat().st_size for path in paths)
+    assert second.size == sum(path.stat().st_size for path in paths)
     for path in paths:
         second.remove(path)
-    assert (second.bytes, second.sealed()) == (0, [])
+    assert (second.size, second.sealed()) == (0, [])
     second.append([b"again"])
     assert [list(records(path)) for path in second.sealed()] == [[b"again"]]
     second.close()

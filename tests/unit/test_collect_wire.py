@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from etl import wire
-from etl.wire import TYPES, EventType, Reason, Refused, TicketMessage
+from etl.event_types import TYPES, EventType, Reason, Refused, TicketMessage
 from tests.support.collecting import ROOT, line, ndjson, terms
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -47,7 +47,8 @@ BAD = [
     (Reason.SCHEMA,          "`visibility`",            raw(payload={"author": "agent"})),
     (Reason.SCHEMA,          "where to",                raw(type="ticket.transferred", payload={})),
     (Reason.SCHEMA,          "NUL",                     raw(type="crm.note", payload={"text": "a\x00b"})),
-    (Reason.SCHEMA,          "$.payload",               raw(type="crm.note", payload={"text": "\ud83d"})),
+    (Reason.NOT_JSON,        "truncated",               raw(type="crm.note", payload={"text": "\ud83d"})),
+    (Reason.NOT_JSON,        "surrogate",               raw(type="crm.note", payload={"text": "\udc00 \ud83d"})),
     (Reason.UNKNOWN_TENANT,  "$.tenant_id",             raw(tenant_id="globex")),
     (Reason.TOO_OLD,         "$.occurred_at",           raw(occurred_at=(NOW - timedelta(days=36)).isoformat())),
     (Reason.FUTURE,          "$.occurred_at",           raw(occurred_at=(NOW + timedelta(minutes=6)).isoformat())),
