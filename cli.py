@@ -27,8 +27,11 @@ from dialer.status_command import status_command
 from dialer.verify_command import verify
 from dialplan.commands import dialplan
 from dialplan.render import render_node
+from etl.beside import Beside
 from etl.collect_commands import collect_group, events_group
 from etl.commands import report
+from etl.diff_command import diff_command
+from etl.night_commands import etl_group
 from sounds.build import build
 from sounds.commands import prompts_group
 
@@ -49,6 +52,7 @@ SIBLINGS = Siblings(
     build_prompts=lambda loaded, settings, progress: build(loaded.campaign, loaded.base_dir, settings, progress),
     workers=workers,
     look_at_workers=look,
+    nightly=lambda settings, settings_file: Beside(settings, settings_file).begin,
 )
 
 root.add_command(validate)
@@ -73,9 +77,11 @@ root.add_command(engine_command(SIBLINGS))
 root.add_command(verify)
 root.add_command(restore_reconcile)
 root.add_command(prompts_group(load_campaign))
+report.add_command(diff_command)
 root.add_command(report)
 root.add_command(collect_group(operator))
 root.add_command(events_group(operator))
+root.add_command(etl_group(operator))
 root.add_command(agi)
 root.add_command(lab_group(render_node))
 root.add_command(dialplan)

@@ -19,7 +19,7 @@ from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
 from dialer.contacts.suppress import of_site
 from dialer.engine.capacity import NodePlan
-from dialer.engine.ports import Parts, WorkersLook
+from dialer.engine.ports import Nightly, Parts, WorkersLook
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
 from dialer.engine.witness import ReadCel
 from dialer.errors import AsteriskAway, DatabaseAway, DialerError, Fenced
@@ -59,6 +59,8 @@ class Machine:
     workers: Callable[[], AbstractContextManager[Staff]]
     look_at_workers: Callable[[], Awaitable[WorkersLook | None]]
     refresh_calendar: Callable[[int], Awaitable[None]]
+    nightly: Callable[[], None]
+    """Begins the nightly ETL beside the engine."""
 
 
 def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
@@ -155,7 +157,7 @@ class EngineProcess:
 
     def supervisor(self, staff: Staff) -> Supervisor:
         """The engine itself."""
-        machine, clock = self.machine, self.clock
+        machine, clock, etl = self.machine, self.clock, self.machine.settings.etl
         telephony = AmiTelephony(self.link, machine.settings.mac_key(), clock.now)
         parts = Parts(store=self.store, telephony=telephony, journal=self.journal, clock=clock)
         return Supervisor(
@@ -167,6 +169,7 @@ class EngineProcess:
             _cel_reader(self.node),
             staff.fill_up,
             Console(argv=self.node.console).deepest_queue if self.node.console else None,
+            Nightly(at=etl.at, time_zone=etl.time_zone, begin=machine.nightly),
         )
 
     def _full_disk(self) -> str:

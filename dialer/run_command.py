@@ -50,6 +50,8 @@ class Siblings:
     build_prompts: Callable[[LoadedCampaign, Settings, Callable[[int, int], None]], object]
     workers: Callable[[Settings, Path], AbstractContextManager[Staff]]
     look_at_workers: Callable[[Settings], WorkersLook | None]
+    nightly: Callable[[Settings, Path], Callable[[], None]]
+    """What begins the nightly ETL of a machine."""
 
 
 def run_command(siblings: Siblings) -> click.Command:
@@ -152,6 +154,7 @@ def machine(siblings: Siblings, settings: Settings, settings_file: Path, engine:
         workers=lambda: siblings.workers(settings, settings_file),
         look_at_workers=look_at_workers,
         refresh_calendar=refresh_calendar,
+        nightly=siblings.nightly(settings, settings_file),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from dialer import log
 from dialer import settings as settings_module
+from dialer.clock import utc_now
 from dialer.errors import DialerError, InvalidInput
 from dialer.settings import Settings
 from dialer.storage import migrate
@@ -24,9 +25,11 @@ from dialer.storage.reading import reading
 from dialer.storage.session import sync_engine
 from etl import lanes, status
 from etl.engines.port import Engine
+from etl.erase import Whom, erase
 from etl.lake import Lake
 from etl.pipeline import Lane, Night
 from etl.progress import Bars
+from etl.retain import retain
 
 CONNECTIONS = 8
 """Two lanes and the extract, each with its turn's lock and its work."""
@@ -40,21 +43,37 @@ _TENANT = click.option("--tenant", help="Of this tenant alone.")
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
-@click.group("etl")
-def etl_group() -> None:
-    """Events become facts: the nightly run, by hand."""
+Operator = Callable[[], str]
+"""Who gives the order, for the audit."""
 
 
-@etl_group.command()
+def etl_group(operator: Operator) -> click.Group:
+    """`dialer etl`, all of it."""
+
+    @click.group("etl")
+    def etl() -> None:
+        """Events become facts: the nightly run, by hand."""
+
+    for command in (run, status_command, retain_command, _erase_command(operator)):
+        etl.add_command(command)
+    return etl
+
+
+@click.command()
 @click.option("--day", "days", type=_DAY, multiple=True, help="Compute what began on this UTC day anew, news or not.")
 @click.option("--tenant", "names", multiple=True, help="Only this tenant; again for more. Default: all.")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), help="Instead of the settings' engine.")
+@click.option(
+    "--retain", "and_retain", is_flag=True, help="Forget what is old afterwards, as `dialer etl retain` does."
+)
 @_SETTINGS
-def run(days: tuple[datetime, ...], names: tuple[str, ...], engine: str | None, settings_path: Path | None) -> None:
+def run(
+    days: tuple[datetime, ...], names: tuple[str, ...], engine: str | None, and_retain: bool, settings_path: Path | None
+) -> None:  # fmt: skip
     """Take new events into the lake, and compute anew the facts of every day that they touch.
 
-    It may be run at any time, killed, and run again. A tenant that another run is at is left to that one; one that
-    fails does not stop the others, and is read by reports as it was.
+    An engine (`dialer engine`) does so every night. It may be run at any time, killed, and run again. A tenant that
+    another run is at is left to that one; one that fails does not stop the others, and is read by reports as it was.
 
     \b
     Examples:
@@ -64,17 +83,77 @@ def run(days: tuple[datetime, ...], names: tuple[str, ...], engine: str | None, 
     with _night(settings_path, engine) as night:
         found = lanes.tenants(night)
         if unknown := [name for name in names if name not in found]:
-            raise InvalidInput(
-                f"there are no events of a tenant {unknown[0]!r}; there are: {', '.join(found) or 'none'}."
-            )
+            raise InvalidInput(f"there are no events of a tenant {unknown[0]!r}; there are: {_listed(found)}.")
         wanted = list(dict.fromkeys(names or found))
         with Bars(len(wanted)) as bars:
             results = lanes.run_night(night, wanted, sorted({one.date() for one in days}), bars)
-    if any(result.error for result in results):
+        if and_retain:
+            _retain(night)
+    if any(result.error and not result.elsewhere for result in results):
         sys.exit(1)
 
 
-@etl_group.command("status")
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+@click.command("retain")
+@_SETTINGS
+def retain_command(settings_path: Path | None) -> None:
+    """Remove what is older than the settings keep (etl.keep): days of the event log, days of the lake, replaced files.
+
+    A day of events leaves PostgreSQL only when all of them are found in the lake; else it stays, and you are told.
+
+    Example: dialer etl retain
+    """
+    with _night(settings_path) as night:
+        _retain(night)
+
+
+def _retain(night: Night) -> None:
+    done = retain(night, lanes.tenants(night), utc_now(), lambda what: click.echo(what, err=True))
+    for why in done.kept_back:
+        click.echo(why, err=True)
+    click.echo(f"removed: {len(done.partitions)} days of events, {done.folders} runs of the lake", err=True)
+    if done.kept_back:
+        sys.exit(1)
+
+
+def _erase_command(operator: Operator) -> click.Command:
+    @click.command("erase")
+    @click.option("--tenant", required=True, help="Whose events they are.")
+    @click.option("--person", help="Their key in the number base.")
+    @click.option("--number", help="One of their numbers, in E.164.")
+    @click.option("--requester", help="As ticket events name them.")
+    @click.option("--why", required=True, help="Kept in the audit.")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @_SETTINGS
+    def erase_command(
+        tenant: str, person: str | None, number: str | None, requester: str | None, why: str, yes: bool,
+        settings_path: Path | None,
+    ) -> None:  # fmt: skip
+        """Forget a person: their name, numbers, fields and answers leave PostgreSQL and the lake, for good.
+
+        That calls were made and how they ended stays, without them. Lists of who must not be called stay as they are.
+
+        Example: dialer etl erase --tenant acme --number +48501000001 --why "request of 2026-11-20"
+        """
+        whom = Whom(person=person, number=number, requester=requester)
+        if sum(one is not None for one in (person, number, requester)) != 1:
+            raise click.UsageError("say who: one of --person, --number and --requester")
+        if not yes:
+            click.confirm("This cannot be undone. Go on?", abort=True, err=True)
+        with _night(settings_path) as night:
+            done = erase(night, tenant, whom, operator(), why, lambda what: click.echo(what, err=True))
+        click.echo(
+            f"erased: {done.people} people, {done.calls} calls, {done.events} events, {done.letters} dead letters; "
+            f"{len(done.days)} days of the lake written anew", err=True,
+        )  # fmt: skip
+
+    return erase_command
+
+
+@click.command("status")
 @_TENANT
 @click.option("--runs", "most", type=click.IntRange(1, 1000), default=SHOWN, show_default=True, help="How many runs.")
 @click.option("--run", "run_id", type=click.UUID, help="The ledger of this run.")
@@ -88,7 +167,7 @@ def status_command(
     \b
     Examples:
       dialer etl status
-      dialer etl status --run 6f9c…
+      dialer etl status --run 6f9cd3e0-1f5c-4f4e-8a52-2f1c8f7a3b11
     """
     settings = settings_module.load(settings_path)
     engine = sync_engine(settings)
@@ -104,11 +183,8 @@ def status_command(
         click.echo(json.dumps(told, default=str, ensure_ascii=False))
         return
     console = Console()
-    if run_id:
-        console.print(_ledger(stages))
-        return
-    console.print(_standings(standings))
-    console.print(_runs(runs))
+    for table in [_ledger(stages)] if run_id else [_standings(standings), _runs(runs)]:
+        console.print(table)
 
 
 def _standings(found: Sequence[status.Standing]) -> Table:

@@ -19,7 +19,7 @@ from etl.columns import DAY_US, SEGMENT, STEP
 from etl.engines import sql
 from etl.engines.port import Written
 from etl.lake import day_number
-from etl.pipeline import Night, new_run, scratch_of, turn
+from etl.pipeline import Elsewhere, Night, new_run, scratch_of, turn
 
 _PARTITIONS = text("""
 select c.relname as name, c.relispartition as attached, coalesce(i.inhdetachpending, false) as pending
@@ -81,14 +81,17 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
     left = min((_day(name) for name, _ in _partitions(night)), default=oldest)
     for tenant in tenants:
         say(f"lake: {tenant}")
-        with turn(night, tenant):
-            values = {
-                "tenant": tenant,
-                "day": today - timedelta(days=keep.lake_months * 365 // 12),
-                "replaced_before": now - timedelta(days=keep.replaced_days),
-                "before_us": day_number(left) * DAY_US,
-            }
-            done.folders += _forget(night, tenant, values)
+        values = {
+            "tenant": tenant,
+            "day": today - timedelta(days=keep.lake_months * 365 // 12),
+            "replaced_before": now - timedelta(days=keep.replaced_days),
+            "before_us": day_number(left) * DAY_US,
+        }
+        try:
+            with turn(night, tenant):
+                done.folders += _forget(night, tenant, values)
+        except Elsewhere as error:
+            done.kept_back.append(str(error))
     return done
 
 

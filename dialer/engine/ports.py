@@ -191,6 +191,17 @@ class WorkersLook(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Nightly:
+    """What an engine begins every night, beside its calls."""
+
+    at: str
+    """HH:MM."""
+    time_zone: str
+    begin: Callable[[], None]
+    """Returns at once; nothing happens when it is under way already. Raises DialerError."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """The wires of one engine."""
 

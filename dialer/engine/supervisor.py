@@ -15,7 +15,7 @@ from dialer.campaign.capacity import numbers_of
 from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
 from dialer.engine.capacity import Capacity, NodePlan
-from dialer.engine.ports import Parts, WorkersLook
+from dialer.engine.ports import Nightly, Parts, WorkersLook
 from dialer.engine.progress import Progress, as_data
 from dialer.engine.recovery import Recovery
 from dialer.engine.tracker import Ended, Tracker
@@ -56,12 +56,13 @@ class Supervisor:
         read_cel: ReadCel | None = None,
         hire: Callable[[], None] = lambda: None,
         queue: Callable[[], Awaitable[int | None]] | None = None,
+        nightly: Nightly | None = None,
     ) -> None:
         """`plan` is the node with the trunks that may be called through; `look_at_workers` says how our FastAGI workers
         fare, None: none answer; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full
         to go on calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire`
         starts workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be
-        asked.
+        asked; `nightly` is begun every night.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
@@ -71,7 +72,7 @@ class Supervisor:
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
         self._node_plan = plan
         self._look_at_workers, self._refresh_calendar, self._disks = look_at_workers, refresh_calendar, disks
-        self._hire, self._queue = hire, queue
+        self._hire, self._queue, self._nightly = hire, queue, nightly
         self._deepest: int | None = None
         self._looked_at = parts.clock.monotonic()
         self._runs: dict[int, CampaignRun] = {}
@@ -213,6 +214,10 @@ class Supervisor:
             (self._forget, CALENDAR_EVERY_S),
         ):
             self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
+        if (nightly := self._nightly) is not None:
+            hour, _, minute = nightly.at.partition(":")
+            when = {"hour": int(hour), "minute": int(minute), "timezone": nightly.time_zone}
+            self._scheduler.add_job(self._guarded(self._begin_night), "cron", **when)
         self._scheduler.start()
 
     def _guarded(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -476,6 +481,10 @@ class Supervisor:
         await self._store.ensure_partitions(self._clock.now())
         for run in list(self._runs.values()):
             await self._refresh_calendar(run.campaign.revision_id)
+
+    async def _begin_night(self) -> None:
+        assert self._nightly is not None
+        await asyncio.to_thread(self._nightly.begin)
 
     async def _forget(self) -> None:
         try:

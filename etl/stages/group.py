@@ -12,7 +12,7 @@ from etl.lake import from_day_number
 from etl.sql.order import FOLDER
 from etl.stages.work import INDEX, Work
 
-COHORT: Columns = SUBJECT_INDEX | {"was_day": "BIGINT", "events": "BIGINT"}
+COHORT: Columns = {**SUBJECT_INDEX, "was_day": "BIGINT", "events": "BIGINT"}
 _COHORT = (FOLDER / "cohort.sql").read_text(encoding="utf-8")
 _DAYS = """
 SELECT kind, day, was_day, CAST(sum(events) AS BIGINT) AS events

@@ -57,7 +57,7 @@ def do(settings_file, prompts):
     def build(loaded, settings, progress) -> None:
         prompts.append(loaded.campaign.flow["hello"].say)
 
-    siblings = Siblings(build_prompts=build, workers=None, look_at_workers=None)
+    siblings = Siblings(build_prompts=build, workers=None, look_at_workers=None, nightly=None)
     commands = {"plan": plan_command, "apply": apply_command(siblings), "rollback": rollback_command(siblings)}
 
     def run(verb: str, *words: str) -> str:

@@ -40,7 +40,7 @@ def dry_run(folder: Path, settings: dict[str, object]) -> Result:
     (folder / "dialer.yaml").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "campaign.yaml").write_text(CAMPAIGN, encoding="utf-8")
     (folder / "people.csv").write_text(PEOPLE, encoding="utf-8")
-    command = run_command(Siblings(build_prompts=never, workers=never, look_at_workers=never))
+    command = run_command(Siblings(build_prompts=never, workers=never, look_at_workers=never, nightly=never))
     arguments = [str(folder / "campaign.yaml"), "--settings", str(folder / "dialer.yaml"), "--dry-run"]
     return CliRunner().invoke(command, arguments)
 

@@ -1,0 +1,118 @@
+"""`dialer report diff`: what a restatement changed, and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from dialer import settings as settings_module
+from dialer.storage.reading import reading
+from dialer.storage.session import sync_engine
+from etl.diff import Cause, Change, Difference, difference
+from etl.lake import Lake
+from etl.night_commands import open_engine
+from etl.pipeline import new_run
+from etl.sql.order import BY_NAME
+
+SHOWN = 20
+
+
+@click.command("diff")
+@click.argument("day", metavar="DAY", type=click.DateTime(["%Y-%m-%d"]))
+@click.argument("run1", type=click.UUID)
+@click.argument("run2", type=click.UUID)
+@click.option("--all", "all_rows", is_flag=True, help=f"Every row that differs, not {SHOWN} of each dataset.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a row that differs.")
+@click.option(
+    "--settings", "settings_path", type=click.Path(path_type=Path), help="The machine's settings file."
+)  # fmt: skip
+def diff_command(
+    day: datetime, run1: UUID, run2: UUID, all_rows: bool, as_json: bool, settings_path: Path | None
+) -> None:  # fmt: skip
+    """Show what changed on a day between two runs of the nightly ETL: rows of facts, and the events behind it.
+
+    DAY is the UTC day on which tickets, calls, waits and logins began. `dialer etl status` lists the runs.
+
+    \b
+    Example:
+      dialer report diff 2026-11-20 3c1f9f9e-7b0c-4d27-9b7e-0f6a3f1d2a11 9a7d0c4b-58f1-4c1b-8a60-6a6f0f4f7c22
+    """
+    settings = settings_module.load(settings_path)
+    database, lake = sync_engine(settings), Lake.of(settings)
+    engine = open_engine(settings, "patient", settings.state_dir / "etl" / str(new_run()))
+    try:
+        with reading(database) as connection:
+            found = difference(connection, lake, engine, day.date(), run1, run2)
+    finally:
+        engine.close()
+        database.dispose()
+    if as_json:
+        for change in found.changes:
+            click.echo(json.dumps(_as_data(change), ensure_ascii=False))
+        return
+    for line in _lines(found, all_rows=all_rows):
+        click.echo(line)
+
+
+def _lines(found: Difference, *, all_rows: bool) -> list[str]:
+    lines = [f"from {_told(found.first)}", f"to   {_told(found.second)}", ""]
+    lines += ["why:"] + [f"  {one}" for one in _reasons(found)] + [""]
+    if not found.changes:
+        return [*lines, "no fact differs"]
+    for dataset in dict.fromkeys(change.dataset for change in found.changes):
+        changes = [change for change in found.changes if change.dataset == dataset]
+        lines.append(f"{dataset}: {_counted(changes)}")
+        shown = changes if all_rows else changes[:SHOWN]
+        lines += [f"  {_row(change)}" for change in shown]
+        if len(shown) < len(changes):
+            lines.append(f"  … and {len(changes) - len(shown)} more (--all)")
+    return lines
+
+
+def _told(run: Any) -> str:
+    as_of = datetime.fromtimestamp(run.as_of_us / 1e6, UTC).isoformat(timespec="seconds") if run.as_of_us else "nothing"
+    return f"{run.run}, ended {run.ended_at:%Y-%m-%d %H:%M:%SZ}, events until {as_of}, code {run.code}"
+
+
+def _reasons(found: Difference) -> list[str]:
+    reasons = [_cause(cause) for cause in found.causes]
+    if found.first.code != found.second.code:
+        reasons.append("the code of the transforms is another")
+    if found.first.as_of_us != found.second.as_of_us:
+        reasons.append("the cut-off is another: what was open then is counted up to a later event")
+    return reasons or ["nothing: the same events, the same code, the same cut-off"]
+
+
+def _cause(cause: Cause) -> str:
+    sign, source = "+" if cause.came else "-", f" from {cause.source}" if cause.source else ""
+    late = f", the latest {cause.late_us / 3.6e9:.1f} h after it occurred" if cause.came and cause.late_us else ""
+    return f"{sign}{cause.events} {cause.type}{source}{late}"
+
+
+def _counted(changes: list[Change]) -> str:
+    kinds = Counter("new" if one.was is None else "gone" if one.now is None else "changed" for one in changes)
+    return ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "gone", "changed") if kinds[kind])
+
+
+def _row(change: Change) -> str:
+    key = " ".join("-" if part is None else str(part) for part in change.key[1:])
+    if change.was is None or change.now is None:
+        return f"{'+' if change.was is None else '-'} {key}"
+    places = list(BY_NAME[change.dataset].columns)
+    told = (f"{name} {change.was[places.index(name)]} → {change.now[places.index(name)]}" for name in change.columns)
+    return f"~ {key}: {', '.join(told)}"
+
+
+def _as_data(change: Change) -> dict[str, Any]:
+    names = list(BY_NAME[change.dataset].columns)
+    return {
+        "dataset": change.dataset,
+        "was": None if change.was is None else dict(zip(names, change.was, strict=True)),
+        "now": None if change.now is None else dict(zip(names, change.now, strict=True)),
+    }
