@@ -55,22 +55,22 @@ settled AS (
         END AS status
     FROM carried
 ),
-placed AS (
-    -- Nobody owns a solved ticket, and it is with no group.
+beside AS (
     SELECT
         tenant, ticket, n, at_us, channel, priority, status, agent, group_name,
-        CASE WHEN status NOT IN ('solved', 'closed') THEN agent END AS owner,
-        CASE WHEN status NOT IN ('solved', 'closed') THEN group_name END AS in_group,
-        agent IS NULL AND status IN ('new', 'open') AS waiting
+        lag(status) OVER before AS was_status,
+        lag(agent) OVER before AS was_agent,
+        lag(group_name) OVER before AS was_group
     FROM settled
+    WINDOW before AS (PARTITION BY tenant, ticket ORDER BY n NULLS LAST)
 )
+-- Nobody owns a solved ticket, and it is with no group.
 SELECT
-    tenant, ticket, n, at_us, channel, priority, status, agent, group_name, owner, in_group, waiting,
-    lag(status) OVER beside AS was_status,
-    lag(agent) OVER beside AS was_agent,
-    lag(group_name) OVER beside AS was_group,
-    lag(owner) OVER beside AS was_owner,
-    lag(in_group) OVER beside AS was_in_group,
-    lag(waiting) OVER beside AS was_waiting
-FROM placed
-WINDOW beside AS (PARTITION BY tenant, ticket ORDER BY n NULLS LAST)
+    tenant, ticket, n, at_us, channel, priority, status, agent, group_name, was_status, was_agent, was_group,
+    CASE WHEN status NOT IN ('solved', 'closed') THEN agent END AS owner,
+    CASE WHEN status NOT IN ('solved', 'closed') THEN group_name END AS in_group,
+    agent IS NULL AND status IN ('new', 'open') AS waiting,
+    CASE WHEN was_status NOT IN ('solved', 'closed') THEN was_agent END AS was_owner,
+    CASE WHEN was_status NOT IN ('solved', 'closed') THEN was_group END AS was_in_group,
+    was_agent IS NULL AND was_status IN ('new', 'open') AS was_waiting
+FROM beside

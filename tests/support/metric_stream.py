@@ -67,6 +67,7 @@ SAYS: dict[str, Saying] = {
     "agent.logged_in": _by_agent,
     "agent.paused": lambda dice: {"code": dice.choice(("lunch", "training"))},
 }  # fmt: skip
+OFTEN = {"ticket.message": 5, "ticket.work_started": 2, "ticket.work_ended": 2, "queue.ended": 0.05}
 BEGINS: dict[Kind, str] = {
     "ticket": "ticket.created", "queue_entry": "queue.entered", "agent_session": "agent.logged_in",
 }  # fmt: skip
@@ -75,7 +76,7 @@ BEGINS: dict[Kind, str] = {
 def _subject(dice: random.Random, kind: Kind, subject: str, length: int) -> Iterator[Event]:
     types = [name for name in KNOWN if name.startswith(f"{FAMILY[kind]}.")]
     # Some events come often, others once in a while, another mix for each subject.
-    weights = [dice.choice((1, 1, 2, 6)) for _ in types]
+    weights = [dice.choice((1, 1, 2, 6)) * OFTEN.get(name, 1) for name in types]
     numbered = dice.random() < 0.3
     at_us = START_US + dice.randrange(86400) * SECOND_US
     for number in range(length):
