@@ -12,5 +12,5 @@ SELECT t.channel, t.first_group, t.ticket, s.start_us, FALSE, FALSE, FALSE, NULL
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, FALSE, s.end_us - t.created_us
 FROM slot AS s
 JOIN ticket_span_fact AS p ON p.begin_us <= s.end_us AND (p.end_us > s.end_us OR p.end_us IS NULL)
-JOIN ticket_fact AS t ON t.tenant = p.tenant AND t.ticket = p.ticket
+JOIN ticket_fact AS t ON t.tenant = p.tenant AND t.ticket = p.ticket AND t.created_us <= s.end_us
 WHERE p.tenant = :tenant AND p.status NOT IN ('solved', 'closed') AND s.end_us <= :as_of_us
