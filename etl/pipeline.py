@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from dialer.clock import utc_now
 from dialer.errors import DialerError
@@ -36,6 +37,7 @@ from etl.stages.group import Days, group
 from etl.stages.work import Stored, Work
 
 _TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('dialer etl ' || :tenant, 0))")
+_UNLOCK = text("select pg_advisory_unlock(hashtextextended('dialer etl ' || :tenant, 0))")
 _MARK = text("select next_xid::text, since::text, as_of_us, generation from etl_tenant where tenant_id = :tenant")
 _OPEN = text("select run, files, rows from etl_segment where tenant_id = :tenant and taken_by is null order by run")
 _STORED = text("""
@@ -98,6 +100,9 @@ def turn(night: Night, tenant: str) -> Iterator[None]:
         try:
             yield
         finally:
+            # Said, because the server ends a closed session in its own time, and the next turn may come before that.
+            with suppress(DBAPIError):
+                held.execute(_UNLOCK, {"tenant": tenant})
             # Closed, not given back to the pool: with the session goes the lock, whatever has happened to it.
             held.invalidate()
 
