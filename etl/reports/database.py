@@ -73,7 +73,7 @@ def carry(
     with tempfile.TemporaryFile() as file:
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor:
-            copy = composed.SQL("copy ({}) to stdout (format csv)").format(composed.SQL(query))  # type: ignore[arg-type]
+            copy = composed.SQL("copy ({}) to stdout (format csv)").format(composed.SQL(query))
             with cursor.copy(copy, _values(question)) as rows:
                 for block in rows:
                     file.write(block)

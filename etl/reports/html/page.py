@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import jinja2
 from sqlalchemy import text
 
 from dialer.calls.disposition import Disposition
+from dialer.clock import to_us
 from etl.engines.duckdb import DuckDb
 from etl.reports import make
 from etl.reports.asking import Machine, Options
@@ -32,6 +33,9 @@ _AT_ONCE = Series(name="most calls at once", colour=_GREEN)
 _IN_TIME = Series(name="answered in time", colour=_GREEN)
 _NOT_IN_TIME = Series(name="others", colour=_GREY, hatched=True)
 _LIMIT = text("select max_concurrent from campaign_run where campaign_id = :id")
+_LIVED = text(
+    "select min(submitting_at) as first_at, max(submitting_at) as last_at from attempt where campaign_id = :id"
+)  # fmt: skip
 _LONGEST_LIST = 14
 Row = Mapping[str, Any]
 
@@ -76,8 +80,8 @@ def drawn(machine: Machine, options: Options) -> str:
     names = ["campaign_summary", "attempts_by_hour", "calls_at_once", "question_answers", "ivr_funnel"]
     if options.campaign is None:
         names.append("queue_intervals_15m")
-    if options.campaign is None and options.first is None:
-        options = _last_day(machine, options)
+    if options.first is None:
+        options = _its_days(machine, options) if options.campaign else _last_day(machine, options)
     wanted = machine.wanted(REPORTS["calls_at_once"], options)
     question = wanted.question
     zone = question.zone
@@ -110,7 +114,17 @@ def _last_day(machine: Machine, options: Options) -> Options:
     """The day that the facts end on."""
     question = machine.wanted(REPORTS["calls_at_once"], options).question
     last = question.zone.date_of(question.to_us - 1)
-    return Options(first=last, last=last, time_zone=options.time_zone, tenant=options.tenant)
+    return replace(options, first=last, last=last)
+
+
+def _its_days(machine: Machine, options: Options) -> Options:
+    """From the day of the campaign's first call to that of its last."""
+    question = machine.wanted(REPORTS["calls_at_once"], options).question
+    row = machine.connection.execute(_LIVED, {"id": question.campaign}).one()
+    if row.first_at is None:
+        return options
+    first, last = (question.zone.date_of(to_us(at)) for at in (row.first_at, row.last_at))
+    return replace(options, first=first, last=last)
 
 
 def _ceiling(machine: Machine, question: Question) -> tuple[int, str] | None:
