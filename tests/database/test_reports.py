@@ -76,7 +76,7 @@ def campaign(database, prepared):
             ("attempt.ended", 30, values | ended),
         )
         insert(database.engine, [
-            event(type_, str(attempt), after_s, start=at, tenant="default", **payload) for type_, after_s, payload in told
+            event(type_, str(attempt), after_s, start=at, tenant="default", **said) for type_, after_s, said in told
         ])  # fmt: skip
     insert(database.engine, dialogue(values))
     require(run(database))
@@ -153,13 +153,14 @@ def test_a_contact_has_one_row_with_its_fields(dialer, campaign):
 
 
 def test_a_file_has_a_side_car_that_says_what_it_is(dialer, campaign, tmp_path):
-    arguments = ("report", "question_answers", "--campaign", "health-check", "--from", "2026-03-02", "--to", "2026-03-02",
-                 "--tz", "Europe/Warsaw")  # fmt: skip
+    arguments = ("report", "question_answers", "--campaign", "health-check", "--from", "2026-03-02", "--to",
+                 "2026-03-02", "--tz", "Europe/Warsaw")  # fmt: skip
     assert dialer(*arguments, "--csv", "out.csv").exit_code == 0
     content = (tmp_path / "out.csv").read_bytes()
     said = json.loads((tmp_path / "out.csv.json").read_bytes())
     wanted = {"report": "question_answers", "tenant": "default", "campaign": "health-check", "tz": "Europe/Warsaw",
-              "rows": 3, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "late_events": 16}  # fmt: skip
+              "rows": 3, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
+              "late_events": 16}  # fmt: skip
     assert {name: said[name] for name in wanted} == wanted
     assert len(said["runs"]) == 1
     assert said["watermark_utc"]

@@ -231,7 +231,8 @@ def test_what_calls_cost(facts):
     cost = {"currency": "EUR", "billed_s": 60, "cost_micro": 15_000}
     facts.add(
         "call_fact",
-        call(1, "10:00", contact=1, **cost), call(2, "11:00", "busy", contact=1, **cost | {"billed_s": 0, "cost_micro": 0}),
+        call(1, "10:00", contact=1, **cost),
+        call(2, "11:00", "busy", contact=1, **cost | {"billed_s": 0, "cost_micro": 0}),
         call(3, "12:00", contact=3, **cost | {"billed_s": 90, "cost_micro": 22_501}),
         call(4, "12:00", contact=4, trunk="carrier-b"),
     )  # fmt: skip
@@ -314,7 +315,8 @@ def test_an_agents_day(tmp_path):
             "agent": "ann", "logins": 1, "logged_in_s": 3600, "available_s": 1200, "busy_s": 1800, "paused_s": 600,
             "talk_s": 2100, "acw_s": 300, "ring_s": 20, "ticket_work_s": 360,
             # 10:10 to 10:45 without a gap, whatever overlaps; available beside: 10:00-10:10 and 10:50-11:00.
-            "handling_s": 2100, "engaged_s": 3300, "occupancy_pct": Decimal("63.64"), "utilisation_pct": Decimal("91.67"),
+            "handling_s": 2100, "engaged_s": 3300, "occupancy_pct": Decimal("63.64"),
+            "utilisation_pct": Decimal("91.67"),
             "answered": 2, "declined": 1, "aht_s": 1200, "tickets_solved": 1,
         }  # fmt: skip
         assert {name: row[name] for name in wanted} == wanted
