@@ -34,7 +34,6 @@ event AS (
         disposition, sip_code, cause, refusal, reason, result, step, language,
         row_number() OVER (PARTITION BY tenant, subject, type ORDER BY place ASC NULLS LAST) AS nth
     FROM history_call
-    WHERE type NOT IN ('dialogue.step', 'dialogue.tried')
 ),
 told AS (
     SELECT

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import UUID
-
-import duckdb
+from uuid import UUID, uuid5
 
 from etl.columns import HISTORY, KNOWN, SEGMENT
 from etl.engines.port import Engine
 from etl.sql.order import ORDER
+from tests.support.facts import write_parquet
 from tests.support.reference_calls import Event, Row
 
 NOON_US = 1_782_000_000_000_000
@@ -21,13 +19,12 @@ NOON_US = 1_782_000_000_000_000
 
 
 def event(subject: str, kind: str, at_us: int, **values: Any) -> Row:
-    """A flat event of a call; its id is made of the rest."""
+    """A flat event of a call; its id is made of the rest, unless it is given."""
     row: Row = dict.fromkeys(SEGMENT)
     row |= {"tenant": "t", "occurred_us": at_us, "ingested_us": at_us, "type": kind, "kind": "call", "source": "",
             "subject": subject, "schema_v": 1, "type_rank": KNOWN[kind].rank, **values}  # fmt: skip
-    row.setdefault("event_id", None)
     if row["event_id"] is None:
-        row["event_id"] = f"{subject}-{kind}-{at_us}-{values.get('seq')}-{values.get('try_no')}-{values.get('step')}"
+        row["event_id"] = str(uuid5(UUID(int=6), f"{subject} {kind} {at_us} {sorted(values.items())}"))
     return row
 
 
@@ -64,7 +61,7 @@ def facts(
     """What the transforms make of cleaned histories: rows by dataset, in the order of their keys."""
     folder.mkdir(parents=True)
     history = folder / "history.parquet"
-    write_parquet(history, (one for own in subjects.values() for one in own), HISTORY["call"])
+    write_parquet(HISTORY["call"], [one for own in subjects.values() for one in own], history)
     engine.register("history_call", [history], HISTORY["call"])
     engine.view("tariff", tariff)
     found = {}
@@ -77,20 +74,6 @@ def facts(
         rows = engine.rows(f"SELECT * FROM {dataset.name} ORDER BY {', '.join(dataset.key)}", {})
         found[dataset.name] = [dict(zip(dataset.columns, row, strict=True)) for row in rows]
     return found
-
-
-def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Rows as a Parquet file with exactly these columns."""
-    lines = path.with_suffix(".jsonl")
-    with lines.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps({name: row.get(name) for name in columns}) + "\n" for row in rows)
-    shape = ", ".join(f"{name}: '{'VARCHAR' if kind == 'STRING' else kind}'" for name, kind in columns.items())
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"COPY (SELECT * FROM read_json('{lines}', format = 'newline_delimited', columns = {{{shape}}})) "
-            f"TO '{path}' (FORMAT parquet)"
-        )
-    lines.unlink()
 
 
 Verdict = tuple[str, int | None, int | None]
@@ -126,7 +109,11 @@ class Stream:
         ]
         made += doubled
         self._random.shuffle(made)
-        return made
+        # The path of a dialogue counts in milliseconds.
+        return [
+            one | {name: one[name] // 1000 * 1000 for name in ("occurred_us", "hung_up_us") if one[name] is not None}
+            for one in made
+        ]
 
     def _call(self) -> list[Row]:
         random = self._random
@@ -166,7 +153,8 @@ class Stream:
         own.append(ended)
         if random.random() < 0.05:
             # As after a restore: the journal tells of the end once more.
-            own.append(ended | {"event_id": f"{ended['event_id']}-again", "seq": None, "cause": None})
+            again = str(uuid5(UUID(int=7), str(ended["event_id"])))
+            own.append(ended | {"event_id": again, "seq": None, "cause": None})
 
     def _rest(self, seconds: int) -> int:
         """Microseconds; of one in twenty the clock was behind."""
