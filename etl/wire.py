@@ -38,7 +38,7 @@ class Line(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     seq: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     schema_v: Annotated[int, Meta(ge=1, le=2**15 - 1)] = 1
     tenant_id: str | None = None
-    payload: Raw = Raw(b"{}")
+    payload: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
 
 
 class Event(Struct, frozen=True, gc=False):
