@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -56,6 +56,8 @@ class Block:
     report: str
     picture: Columns | None = None
     bars: Sequence[Bar] = ()
+    table: Sequence[Sequence[str]] = ()
+    """A head and rows; the first column is text, the others are figures."""
     note: str = ""
 
 
@@ -164,7 +166,11 @@ def _blocks(facts: Facts) -> list[Block]:
             title=f"Most calls at once, by {each}", report="calls_at_once", picture=_at_once(facts),
             note="" if facts.ceiling else "No ceiling is known: the campaign has not run.",
         ))  # fmt: skip
-        blocks.append(Block(title="How calls ended", report="campaign_summary", bars=_verdicts(facts)))
+        blocks.append(Block(
+            title="How calls ended", report="campaign_summary", bars=_verdicts(facts), note="Blue: somebody answered."
+        ))  # fmt: skip
+    if len(facts.rows["campaign_summary"]) > 1:
+        blocks.append(_campaigns(facts))
     blocks += _funnels(facts)
     blocks += _questions(facts)
     if facts.rows.get("queue_intervals_15m"):
@@ -186,7 +192,7 @@ def _at_once(facts: Facts) -> Columns:
     for row in _together(facts):
         slot = totals[_slot(facts, row)]
         slot[0] = max(slot[0], row["peak_calls"])
-    return columns("Most calls at once", _slots(facts, totals), (_AT_ONCE,), ceiling=facts.ceiling, height=180)
+    return columns("Most calls at once", _slots(facts, totals), (_AT_ONCE,), ceiling=facts.ceiling)
 
 
 def _service(facts: Facts) -> Block:
@@ -200,7 +206,7 @@ def _service(facts: Facts) -> Block:
     within = facts.question.targets.answer_within_s
     return Block(
         title=f"Waits in queues answered within {within} s", report="queue_intervals_15m",
-        picture=columns("Waits in queues", _slots(facts, totals), (_IN_TIME, _NOT_IN_TIME), height=180),
+        picture=columns("Waits in queues", _slots(facts, totals), (_IN_TIME, _NOT_IN_TIME)),
         note=f"Service level {_share(served, of)}: {served:,} of {of:,}, without those who gave up within {within} s.",
     )  # fmt: skip
 
@@ -213,7 +219,7 @@ def _verdicts(facts: Facts) -> list[Bar]:
     total, most = sum(counts.values()), max(counts.values())
     ordered = sorted((item for item in counts.items() if item[1]), key=lambda item: (-item[1], item[0]))
     return [
-        Bar(name=_words(name), length=count / most, says=f"{count:,}  {_share(count, total)}",
+        Bar(name=_words(name), length=count / most, figure=f"{count:,}", says=_share(count, total),
             colour=_BLUE if name in reached else _GREY)
         for name, count in ordered
     ]  # fmt: skip
@@ -225,8 +231,8 @@ def _funnels(facts: Facts) -> list[Block]:
         most = max(row["entered"] for row in rows)
         bars = [
             Bar(
-                name=row["step"], length=row["entered"] / most, colour=_BLUE,
-                says=f"{row['entered']:,} came, {row['dropped']:,} ended here ({row['drop_pct']} %)",
+                name=row["step"], length=row["entered"] / most, colour=_BLUE, figure=f"{row['entered']:,}",
+                says=f"{_share(row['dropped'], row['entered'])} ended here",
             )
             for row in rows[:_LONGEST_LIST]
         ]  # fmt: skip
@@ -241,11 +247,11 @@ def _questions(facts: Facts) -> list[Block]:
     blocks = []
     for (campaign, revision, step), rows in _grouped(facts.rows["question_answers"], "campaign", "revision", "step"):
         reached, answered = rows[0]["reached"], rows[0]["answered"]
-        given = sorted((row for row in rows if row["given"]), key=lambda row: (-row["given"], row["answer"]))
+        given = sorted((row for row in rows if row["given"]), key=_in_order(rows))
         most = max((row["given"] for row in given), default=1)
         bars = [
-            Bar(name=row["answer"], length=row["given"] / most, says=f"{row['given']:,}  {row['share_pct']} %",
-                colour=_ORANGE)
+            Bar(name=row["answer"], length=row["given"] / most, figure=f"{row['given']:,}",
+                says=_share(row["given"], answered), colour=_ORANGE)
             for row in given[:_LONGEST_LIST]
         ]  # fmt: skip
         blocks.append(Block(
@@ -254,6 +260,24 @@ def _questions(facts: Facts) -> list[Block]:
             + _left_out(given),
         ))  # fmt: skip
     return blocks
+
+
+def _in_order(rows: Sequence[Row]) -> Callable[[Row], tuple[int, str]]:
+    """Numbers in their order, words by how often they were given."""
+    if all(row["answer"] is None or row["answer"].isdecimal() for row in rows):
+        return lambda row: (int(row["answer"]), "")
+    return lambda row: (-row["given"], row["answer"])
+
+
+def _campaigns(facts: Facts) -> Block:
+    rows = [
+        (row["campaign"], f"{row['attempts']:,}", f"{row['human']:,}",
+         _share(row["contacts_reached"], row["contacts_tried"]), f"{row['completed']:,}",
+         _share(row["completed"], row["human"]))
+        for row in sorted(facts.rows["campaign_summary"], key=lambda row: (-row["attempts"], row["campaign"]))
+    ]  # fmt: skip
+    head = ("campaign", "calls", "answered by a person", "contacts reached", "completed", "of those answered")
+    return Block(title="By campaign", report="campaign_summary", table=(head, *rows))
 
 
 def _left_out(rows: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH = 720
-_LEFT, _TOP, _BELOW, _RIGHT = 56, 14, 34, 8
+_LEFT, _TOP, _BELOW, _RIGHT = 56, 18, 34, 8
 _GAP = 0.18
 """Of a column's room."""
 
@@ -60,19 +60,18 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: its name, its length from 0 to 1, and what stands behind it."""
+    """One bar: its name, its length from 0 to 1, its figure, and what else is said of it."""
 
     name: str
     length: float
+    figure: str
     says: str
     colour: str
-    of: float = 1.0
-    """How far the pale bar behind it goes."""
 
 
 def columns(
     title: str, slots: Sequence[Slot], series: Sequence[Series], *, ceiling: tuple[int, str] | None = None,
-    most: int | None = None, unit: str = "", height: int = 220,
+    most: int | None = None, unit: str = "", height: int = 180,
 ) -> Columns:  # fmt: skip
     """Stacked columns. `ceiling` is a line with its name; `most` is the top of the scale, if it is known."""
     tallest = max([*(sum(slot.values) for slot in slots), ceiling[0] if ceiling else 0, 1])
