@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bench.claims import claims, claims_rules
 from bench.engines import engines_2
+from bench.etl_10m import etl_10m
 from bench.explain_1m import explain_1m
 from bench.figure import Conditions, Figure, Size
 from bench.held import held_2700, held_5000
@@ -29,7 +30,7 @@ from dialer.clock import utc_now
 BENCHMARKS = {
     one.__name__: one
     for one in (ivr_full, call_files, overload, held_2700, held_5000, client_cpu, first_audio, claims, claims_rules,
-                engines_2, explain_1m, ledger_cost, restart, import_1m)
+                engines_2, explain_1m, etl_10m, ledger_cost, restart, import_1m)
 }  # fmt: skip
 TARGET = Path("var/bench")
 

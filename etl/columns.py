@@ -61,6 +61,9 @@ _OF_KIND: Mapping[Kind, tuple[str, ...]] = {
         "result", "language", "answers", "number_dial", "hung_up_us",
     ),
 }  # fmt: skip
+FILLED_BY: Mapping[Kind, frozenset[str]] = {kind: frozenset((*_EVERY, "kind", *own)) for kind, own in _OF_KIND.items()}
+"""The columns of a segment that some type of a kind can fill."""
+
 HISTORY: Mapping[Kind, Columns] = {
     kind: {name: SEGMENT[name] for name in (*_EVERY, *own)} | {"place": "BIGINT"} for kind, own in _OF_KIND.items()
 }

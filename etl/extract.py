@@ -1,32 +1,22 @@
-"""Extract: dumps what has come in since the last time from PostgreSQL into Parquet, one tenant a file, JSON made flat.
+"""Extract: dumps what has come in since the last time from PostgreSQL into Parquet, one tenant a file.
 
 What is new is told by transactions, never by ids or times: all of transactions that had ended before this one began,
-none that may still commit. Only here is an event's JSON read.
+none that may still commit.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import psycopg
 from sqlalchemy import Connection, text
 
-from dialer.errors import DialerError
-from etl import event_types
-from etl.columns import FROM_PAYLOAD, KNOWN, SEGMENT, STEP
-from etl.engines.duckdb import quoted
-from etl.lake import make_durable
+from etl.flatten import Flat, Flatten
 
 CHUNK_BYTES = 96 << 20
 """Of the dump as text: so much is made a file of the segment at once, while the next is read."""
-LONGEST_BYTES = 8 << 20
-"""Of one event; collectors take far less."""
-
 _NOW = text("""
 select pg_snapshot_xmin(pg_current_snapshot())::text as next_xid,
        case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end::text as since
@@ -41,11 +31,6 @@ copy (
     and ingest_xid >= %(from)s::xid8 and ingest_xid < %(next)s::xid8
 ) to stdout
 """
-_RAW = {
-    "event_id": "VARCHAR", "occurred": "TIMESTAMP", "ingested": "TIMESTAMP", "type": "VARCHAR",
-    "subject_type": "VARCHAR", "subject": "VARCHAR", "seq": "BIGINT", "schema_v": "BIGINT", "source": "VARCHAR",
-    "payload": "VARCHAR",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,41 +45,26 @@ class Mark:
 BEGINNING = Mark(next_xid="0", since="-infinity")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extracted:
-    """What one extract has dumped."""
-
-    mark: Mark
-    """From where the next goes on."""
-    events: int
-    steps: int
-    """Rows that were made of the paths in dialogues' ends, and of the moments of restored attempts."""
-    files: tuple[Path, ...]
-    bytes: int
-    first_us: int | None
-    last_us: int | None
-    as_of_us: int | None
-    """When the last of them came in."""
-
-
 def extract(
     connection: Connection, tenant: str, mark: Mark, folder: Path, scratch: Path, memory_mb: int,
     seen: Callable[[int], None] = lambda events: None,
-) -> Extracted:  # fmt: skip
+) -> tuple[Mark, Flat]:  # fmt: skip
     """Dumps a tenant's new events into a new folder, in a read-only transaction of the connection.
+
+    Returns from where the next extract goes on, and what was dumped.
 
     `scratch` is a folder for what passes through; `seen` is told how many events have been read so far.
     """
     connection.execute(text("set transaction isolation level repeatable read, read only"))
     now = connection.execute(_NOW).one()
     following = Mark(next_xid=now.next_xid, since=now.since)
-    flatten = _Flatten(tenant, folder, scratch, memory_mb)
+    flatten = Flatten(tenant, folder, scratch, memory_mb)
     try:
         for chunk in _chunks(connection, tenant, mark, following, scratch, seen):
             flatten.take(chunk)
         # Its snapshot is needed no more, and whoever idles in a transaction is ended.
         connection.rollback()
-        return flatten.finish(following)
+        return following, flatten.finish()
     finally:
         flatten.close()
 
@@ -106,17 +76,15 @@ def _chunks(
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     values = {"tenant": tenant, "since": mark.since, "from": mark.next_xid, "next": following.next_xid}
+    rows = _rows(driver.pgconn, psycopg.ClientCursor(driver).mogrify(_DUMP, values))
     number = events = before = 0
-    with driver.cursor() as cursor, cursor.copy(_DUMP, values) as copy:
-        rows = iter(copy)
-        last = False
+    last = False
+    try:
         while not last:
-            path = scratch / f"dump-{number}.tsv"
-            size = 0
+            path, size = scratch / f"dump-{number}.tsv", 0
             with path.open("wb", buffering=1 << 20) as file:
                 for row in rows:
-                    file.write(row)
-                    size += len(row)
+                    size += file.write(row)
                     events += 1
                     if size >= CHUNK_BYTES:
                         break
@@ -126,185 +94,24 @@ def _chunks(
                 yield path, events - before
             seen(events)
             number, before = number + 1, events
+    except BaseException:
+        # In the middle of a COPY it is of no use to anybody.
+        connection.invalidate()
+        raise
 
 
-class _Flatten:
-    """Makes chunks of the dump flat, one after the other, beside the reading of the next."""
-
-    def __init__(self, tenant: str, folder: Path, scratch: Path, memory_mb: int) -> None:
-        self._folder, self._scratch = folder, scratch
-        self._connection = duckdb.connect(
-            config={"memory_limit": f"{memory_mb}MB", "temp_directory": str(scratch / "spill"),
-                    "preserve_insertion_order": "false", "autoinstall_known_extensions": "false"},
-        )  # fmt: skip
-        self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute(_PLAIN)
-        self._connection.execute(_KNOWN)
-        self._connection.execute("SET VARIABLE tenant = $tenant", {"tenant": tenant})
-        if _upcast():
-            self._connection.create_function("upcast", _newest, ["VARCHAR", "BIGINT", "VARCHAR"], "VARCHAR")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flatten")
-        self._waiting: Future[None] | None = None
-        self._files: list[Path] = []
-        self._events = 0
-
-    def take(self, chunk: tuple[Path, int]) -> None:
-        """Begins with a chunk when the one before is done; raises what that one raised."""
-        if self._waiting is not None:
-            self._waiting.result()
-        self._waiting = self._thread.submit(self._flatten, *chunk)
-
-    def finish(self, following: Mark) -> Extracted:
-        """Waits for the last chunk, makes all durable and counts."""
-        if self._waiting is not None:
-            self._waiting.result()
-        if not self._files:
-            return Extracted(mark=following, events=0, steps=0, files=(), bytes=0, first_us=None, last_us=None,
-                             as_of_us=None)  # fmt: skip
-        make_durable(self._folder, self._files)
-        found = self._connection.execute(
-            f"SELECT count(*) FILTER ({_IS_EVENT}), count(*) FILTER (NOT ({_IS_EVENT})), min(occurred_us), "
-            f"max(occurred_us), max(ingested_us) FROM read_parquet([{', '.join(map(quoted, self._files))}])"
-        ).fetchone()
-        assert found is not None
-        events, steps, first_us, last_us, as_of_us = found
-        if events != self._events:
-            raise DialerError(
-                f"the extract read {self._events} events and its files hold {events}. Nothing was taken in; the next "
-                "run tries again. If it comes again, report it with the output of `dialer etl status`."
-            )
-        return Extracted(
-            mark=following, events=events, steps=steps, files=tuple(self._files),
-            bytes=sum(file.stat().st_size for file in self._files), first_us=first_us, last_us=last_us,
-            as_of_us=as_of_us,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        """Ends it; what is under way ends first."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._connection.close()
-
-    def _flatten(self, chunk: Path, events: int) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"part-{len(self._files)}.parquet"
-        columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in _RAW.items()) + "}"
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE chunk AS SELECT * FROM read_csv({quoted(chunk)}, columns = {columns}, "
-            "auto_detect = false, header = false, delim = '\\t', quote = '', escape = '', nullstr = '\\N', "
-            f"max_line_size = {LONGEST_BYTES}, buffer_size = {4 * LONGEST_BYTES})"
-        )
-        chunk.unlink()
-        self._connection.execute(f"COPY ({_flat()}) TO {quoted(file)} (FORMAT parquet, COMPRESSION zstd)")
-        self._connection.execute("DROP TABLE chunk")
-        self._files.append(file)
-        self._events += events
-
-
-# COPY writes a backslash before what would end a field or a line (PostgreSQL's manual on COPY, text format).
-_PLAIN = r"""
-CREATE TEMP MACRO plain(x) AS CASE WHEN contains(x, '\') THEN
-    replace(replace(replace(replace(replace(replace(replace(replace(x,
-        '\\', chr(1)), '\t', chr(9)), '\n', chr(10)), '\r', chr(13)), '\b', chr(8)), '\f', chr(12)), '\v', chr(11)),
-        chr(1), '\')
-    ELSE x END
-"""
-_KNOWN = "CREATE TEMP TABLE known AS SELECT * FROM (VALUES {}) AS t(name, kind, type_rank, version)".format(
-    ", ".join(f"('{name}', '{one.kind}', {one.rank}, {one.version})" for name, one in KNOWN.items())
-)
-_ENVELOPE = {
-    "tenant": "getvariable('tenant')",
-    "event_id": "event_id",
-    "occurred_us": "epoch_us(occurred)",
-    "ingested_us": "epoch_us(ingested)",
-    "type": "plain(type)",
-    "kind": "CASE WHEN schema_v <= version THEN kind END",
-    "subject": "plain(subject)",
-    "seq": "seq",
-    "schema_v": "schema_v",
-    "source": "plain(source)",
-    "type_rank": "coalesce(type_rank, 0)",
-}
-# The dialogue's end tells how long it had lasted, and each entry how long when the step began.
-_STEP = {
-    **_ENVELOPE,
-    "event_id": "event_id || '-' || n",
-    "occurred_us": "epoch_us(occurred) - 1000 * coalesce(lasted_ms - CAST(entry ->> 1 AS BIGINT), 0)",
-    "type": f"'{STEP}'",
-    "type_rank": str(KNOWN[STEP].rank),
-    "seq": "NULL",
-    "step": "entry ->> 0",
-    "visit": "CAST(entry ->> 2 AS BIGINT)",
-    "code": "entry ->> 3",
-    "try_no": "n",
-}
-_IS_EVENT = "length(event_id) = 36"
-"""What is made of an event has that one's id with something behind it."""
-_RESTORED = ("submitting", "accepted", "ringing", "answered", "hung_up", "ended")
-"""The moments that attempt.restored tells of; its own is when the journal was put in."""
-
-
-def _flat() -> str:
-    """The query that makes a chunk's rows flat, with one more row for each step of a dialogue's path.
-
-    An attempt whose events were lost with a database gets them back, one a moment, so that metrics know no difference.
-    """
-    shape = {key: "VARCHAR" if SEGMENT[name] == "STRING" else "BIGINT" for name, key in FROM_PAYLOAD.items()}
-    read = _ENVELOPE | {name: f'p."{key}"' for name, key in FROM_PAYLOAD.items()}
-    read["hung_up_us"] = "epoch_us(TRY_CAST(p.hung_up_at AS TIMESTAMPTZ))"
-    structure = json.dumps(shape | {f"{name}_at": "VARCHAR" for name in _RESTORED})
-    moments = ", ".join(f"['{name.replace('hung_up', 'closing')}', p.{name}_at]" for name in _RESTORED)
-    restored = read | {
-        "event_id": "event_id || '-' || moment[1]",
-        "occurred_us": "epoch_us(CAST(moment[2] AS TIMESTAMPTZ))",
-        "seq": "NULL",
-    }
-    return f"""
-        SELECT {_listed(read)}
-        FROM (SELECT *, json_transform({_payload()}, '{structure}') AS p FROM chunk)
-        LEFT JOIN known ON known.name = type
-        UNION ALL
-        SELECT {_listed(restored)}
-        FROM (
-            SELECT * REPLACE ('attempt.' || moment[1] AS type)
-            FROM (
-                SELECT *, unnest([{moments}]) AS moment
-                FROM (
-                    SELECT *, json_transform({_payload()}, '{structure}') AS p
-                    FROM chunk WHERE type = 'attempt.restored'
-                )
-            )
-            WHERE moment[2] IS NOT NULL
-        )
-        LEFT JOIN known ON known.name = type
-        UNION ALL
-        SELECT {_listed({name: _STEP.get(name, "NULL") for name in SEGMENT})}
-        FROM (
-            SELECT *, unnest(p.path) AS entry, generate_subscripts(p.path, 1) AS n, p.lasted_ms AS lasted_ms
-            FROM (
-                SELECT *, json_transform(plain(payload), '{{"path": ["JSON"], "lasted_ms": "BIGINT"}}') AS p
-                FROM chunk WHERE type = 'dialogue.ended'
-            )
-        )
-        LEFT JOIN known ON known.name = type
-    """
-
-
-def _listed(values: Mapping[str, str]) -> str:
-    kinds = {"STRING": "VARCHAR", "BIGINT": "BIGINT", "BOOLEAN": "BOOLEAN"}
-    return ", ".join(f"CAST({values[name]} AS {kinds[kind]}) AS {name}" for name, kind in SEGMENT.items())
-
-
-def _payload() -> str:
-    """A payload as the newest version has it."""
-    if not _upcast():
-        return "plain(payload)"
-    older = " OR ".join(f"(type = '{name}' AND schema_v < {one.version})" for name, one in _upcast().items())
-    return f"CASE WHEN {older} THEN upcast(type, schema_v, plain(payload)) ELSE plain(payload) END"
-
-
-def _upcast() -> dict[str, event_types.EventType]:
-    return {name: one for name, one in event_types.TYPES.items() if one.upcasters}
-
-
-def _newest(name: str, version: int, payload: str) -> str:
-    return json.dumps(event_types.TYPES[name].upcast(json.loads(payload), version))
+def _rows(server: psycopg.pq.abc.PGconn, statement: str) -> Iterator[bytes]:
+    """The lines of a COPY. Straight from libpq: psycopg's own loop costs twice as much, as much as the server."""
+    begun = server.exec_(statement.encode())
+    if begun.status != psycopg.pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(begun)
+    while True:
+        size, row = server.get_copy_data(0)
+        if size < 0:
+            break
+        yield row
+    ended = server.get_result()
+    if ended is not None and ended.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(ended)
+    while server.get_result() is not None:
+        pass

@@ -27,7 +27,7 @@ _DECIDING = (
     "stages/*.py",
     "engines/*.py",
     "columns.py",
-    "extract.py",
+    "flatten.py",
     "tariffs.py",
     "event_types.py",
 )

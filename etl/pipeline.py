@@ -27,7 +27,8 @@ from dialer.storage.tables import etl_segment, etl_tenant
 from etl import ledger, tariffs
 from etl.columns import KINDS
 from etl.engines.port import Engine as Transforms
-from etl.extract import BEGINNING, Extracted, Mark, extract
+from etl.extract import BEGINNING, Mark, extract
+from etl.flatten import Flat
 from etl.lake import Lake, Output
 from etl.ledger import Ledger
 from etl.stages.clean import clean, index
@@ -120,11 +121,11 @@ def dump(night: Night, tenant: str, page: Ledger, seen: Callable[[int], None]) -
             with night.database.begin() as connection:
                 mark = _mark(connection, tenant)
             with night.database.connect() as connection, page.stage("extract", "event") as stage:
-                found = _extracted(connection, tenant, mark, folder, scratch, night.etl.memory_mb // 2, seen)
-                stage.rows_in, stage.made["step"] = found.events, found.steps
-                stage.rows_out = found.events + found.steps
+                following, found = _extracted(connection, tenant, mark, folder, scratch, night.etl.memory_mb // 2, seen)
+                stage.rows_in, stage.made["of their payload"] = found.events, found.made
+                stage.rows_out = found.events + found.made
             with night.database.begin() as connection:
-                _store_segment(connection, night, tenant, page.run, folder, found)
+                _store_segment(connection, night, tenant, page.run, folder, following, found)
                 return sum(row.rows for row in connection.execute(_OPEN, {"tenant": tenant}))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -169,7 +170,7 @@ def work_on(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _extracted(connection: Connection, *terms: Any) -> Extracted:
+def _extracted(connection: Connection, *terms: Any) -> tuple[Mark, Flat]:
     try:
         return extract(connection, *terms)
     except psycopg.Error as error:
@@ -205,12 +206,12 @@ def _mark(connection: Connection, tenant: str) -> Mark:
 
 
 def _store_segment(
-    connection: Connection, night: Night, tenant: str, run: UUID, folder: Path, found: Extracted
+    connection: Connection, night: Night, tenant: str, run: UUID, folder: Path, following: Mark, found: Flat
 ) -> None:  # fmt: skip
     """Notes the segment and how far it reaches, together: nothing is dumped twice, nothing is left out."""
     mark = {
-        "next_xid": found.mark.next_xid,
-        "since": text("cast(:since as timestamptz)").bindparams(since=found.mark.since),
+        "next_xid": following.next_xid,
+        "since": text("cast(:since as timestamptz)").bindparams(since=following.since),
     }
     statement = insert(etl_tenant).values(tenant_id=tenant, as_of_us=found.as_of_us or 0, **mark)
     raised = {"as_of_us": text("greatest(etl_tenant.as_of_us, excluded.as_of_us)")}
@@ -218,7 +219,7 @@ def _store_segment(
     if found.files:
         connection.execute(insert(etl_segment).values(
             run=run, tenant_id=tenant, day=date.fromisoformat(folder.parent.name.removeprefix("day=")),
-            rows=found.events + found.steps, bytes=found.bytes,
+            rows=found.events + found.made, bytes=found.bytes,
             files=[str(file.relative_to(night.lake.root)) for file in found.files],
             first_us=found.first_us, last_us=found.last_us,
         ))  # fmt: skip

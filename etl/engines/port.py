@@ -19,13 +19,13 @@ Parameters = Mapping[str, Value]
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What `write` has put into its folder: `part-*.parquet`, durable when this is returned."""
+    """What `write` has put into its folder: `part-*.parquet`, durable when this is returned, unless it is scratch."""
 
     files: tuple[Path, ...]
     rows: int
     bytes: int
     digest: str
-    """Of the rows' content, whatever their order, and the same from every engine."""
+    """Of the rows' content, whatever their order, and the same from every engine; empty for scratch."""
 
 
 class Engine(Protocol):
@@ -55,7 +55,8 @@ class Engine(Protocol):
         """Computes a query into a new folder of Parquet files, in the order of some columns.
 
         Raises DialerError when its columns are not those declared, by name and type, and when it holds a DOUBLE or a
-        DECIMAL: engines round these differently. `digest_of` are the columns that stand for a row's content; None: all.
+        DECIMAL: engines round these differently. `digest_of` are the columns that stand for a row's content; None: all;
+        none: it is scratch, read by this engine alone.
         """
         ...
 
