@@ -22,6 +22,8 @@ from bench.explain_1m import explain_1m
 from bench.figure import Conditions, Figure, Size
 from bench.held import held_2700, held_5000
 from bench.import_1m import import_1m
+from bench.ingest import ingest
+from bench.ingest_http import ingest_http
 from bench.ivr import call_files, client_cpu, first_audio, ivr_full
 from bench.ledger import ledger_cost, restart
 from bench.overload import overload
@@ -30,7 +32,7 @@ from dialer.clock import utc_now
 BENCHMARKS = {
     one.__name__: one
     for one in (ivr_full, call_files, overload, held_2700, held_5000, client_cpu, first_audio, claims, claims_rules,
-                engines_2, explain_1m, etl_10m, ledger_cost, restart, import_1m)
+                engines_2, explain_1m, etl_10m, ledger_cost, restart, import_1m, ingest, ingest_http)
 }  # fmt: skip
 TARGET = Path("var/bench")
 
