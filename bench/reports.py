@@ -1,0 +1,199 @@
+"""Reports over many facts: 100 M calls, a month of them, and rows of CSV; beside reading or copying the same files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from bench.figure import Conditions, Figure, Result, Size, rounded
+from bench.measure import memory
+from dialer.clock import monotonic, to_us
+from dialer.settings import ReportSettings
+from etl import zones
+from etl.engines.duckdb import DuckDb
+from etl.reports import forms, make
+from etl.reports.catalogue import REPORTS
+from etl.reports.forms import PROFILES
+from etl.reports.make import Sources, Wanted
+from etl.reports.query import Question
+from etl.sql.order import BY_NAME
+
+CALLS, CALLS_A_DAY, ROWS = 100_000_000, 100_000, 1_000_000
+ALL_S, MONTH_S, ROWS_A_S = 3.0, 0.3, 1_000_000
+MEMORY_MB, THREADS = 2048, 2
+FIRST = date(2023, 11, 1)
+NAMES = (
+    "attempts_by_hour", "campaign_summary", "campaign_by_attempt", "hangup_causes", "trunk_quality", "cost_summary",
+    "survey_outcomes",
+)  # fmt: skip
+"""What counts calls; those of one row a call are measured as rows of CSV."""
+_DAY = """
+COPY (
+  SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, c % 50 + 1 AS campaign, n // 3 AS contact,
+    CAST(1 AS BIGINT) AS revision, CAST(1 AS BIGINT) AS wave, n % 3 + 1 AS dial, 'node-' || (c % 2 + 1) AS node,
+    'carrier-' || (c % 4 + 1) AS trunk, s AS submitted_us, s + 90000 AS accepted_us,
+    CASE WHEN v < 85 THEN s + pdd END AS ringing_us, CASE WHEN v < 45 THEN s + pdd + 6000000 END AS answered_us,
+    CASE WHEN v < 45 THEN s + pdd + 6300000 END AS audio_us, s + pdd + 6000000 + talk AS hung_up_us,
+    s + pdd + 6100000 + talk AS ended_us,
+    CASE WHEN v < 25 THEN 'completed' WHEN v < 35 THEN 'partial' WHEN v < 45 THEN 'hung_up' WHEN v < 70 THEN 'no_answer'
+      WHEN v < 85 THEN 'busy' ELSE 'invalid_number' END AS disposition,
+    CASE WHEN v < 45 THEN 200 WHEN v < 70 THEN 487 WHEN v < 85 THEN 486 ELSE 404 END AS sip_code,
+    CASE WHEN v < 45 THEN 16 WHEN v < 70 THEN 19 WHEN v < 85 THEN 17 ELSE 1 END AS cause,
+    CAST(NULL AS VARCHAR) AS refusal, CASE WHEN v < 25 THEN 'completed' END AS result,
+    CASE WHEN v < 45 THEN 'goodbye' END AS last_step, CASE WHEN v < 25 THEN 3 ELSE 0 END AS answers, 'pl' AS language,
+    TRUE AS is_seizure, v < 45 AS is_answered, v < 45 AS is_human, v < 85 AS is_ner,
+    CASE WHEN v < 85 THEN pdd END AS pdd_us, CASE WHEN v < 85 THEN CAST(6000000 AS BIGINT) END AS ring_us,
+    CASE WHEN v < 45 THEN talk END AS talk_us, CASE WHEN v < 45 THEN talk // 1000000 + 1 ELSE 0 END AS billed_s,
+    CASE WHEN v < 45 THEN (talk // 1000000 + 1) * 250 ELSE 0 END AS cost_micro, FALSE AS clock_skew, FALSE AS is_open,
+    n % 3 + 1 AS number_dial,
+    CASE WHEN v < 45 THEN 'answer' WHEN v < 70 THEN 'ring_no_answer' WHEN v < 85 THEN 'user_busy' ELSE 'network' END
+      AS ner_class,
+    'EUR' AS currency
+  FROM (
+    SELECT {first} + range AS n, hash({first} + range) % 1000 AS c, hash(range + 7) % 100 AS v,
+      {begin} + 28800000000 + CAST(hash({first} + range + 1) % 43200000000 AS BIGINT) AS s,
+      CAST(1000000 + hash(range + 2) % 4000000 AS BIGINT) AS pdd,
+      CAST(CASE WHEN hash(range + 7) % 100 < 45 THEN hash(range + 3) % 90000000 ELSE 0 END AS BIGINT) AS talk
+    FROM range({calls})
+  ) ORDER BY call
+) TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+"""
+
+
+def report_100m(folder: Path, size: Size) -> Result:
+    """Every report that counts calls, over 100 M of them, of which a day is a file; beside reading its columns."""
+    calls = size.calls or CALLS
+    days = max(1, calls // CALLS_A_DAY)
+    return _measured(folder, days, min(calls, CALLS_A_DAY), FIRST, FIRST + timedelta(days=days - 1), ALL_S)
+
+
+def report_month(folder: Path, size: Size) -> Result:
+    """The same of one month out of them: 31 days with 100,000 calls each."""
+    calls_a_day = (size.calls or 31 * CALLS_A_DAY) // 31
+    return _measured(folder, 33, calls_a_day, FIRST + timedelta(days=1), FIRST + timedelta(days=31), MONTH_S)
+
+
+def csv_rows(folder: Path, size: Size) -> Result:
+    """Rows of `call_detail` a second into a file, as programs and as Excel want them; beside a plain COPY."""
+    calls = size.calls or ROWS
+    facts = _Facts(folder, days=10, calls_a_day=calls // 10)
+    figures = []
+    with facts.opened() as duck:
+        asked = facts.asked("call_detail", FIRST, FIRST + timedelta(days=9))
+        table = make.table(duck, facts.sources(), asked)
+        target = str(folder / "out.csv")
+        plain = f"COPY (SELECT * FROM call_fact) TO '{target}' (FORMAT csv)"
+        ceiling = _best(lambda: duck.connection.execute(plain))
+        for name, profile in (("for programs", PROFILES["machine"]),
+                              ("for Excel, without formulas", replace(PROFILES["excel"], most_rows=None))):  # fmt: skip
+            took_s = _best(lambda profile=profile: forms.write_csv(duck, table, target, profile))
+            figures.append(rounded(f"rows a second, {name}", "1/s", calls / took_s, calls / ceiling))
+            figures.append(rounded("  bytes a second", "MB/s", Path(target).stat().st_size / took_s / 1e6))
+        narrow = replace(table, columns=table.columns[:10])
+        took_s = _best(lambda: forms.write_csv(duck, narrow, target, PROFILES["machine"]))
+        figures.append(rounded("rows a second of the first ten columns", "1/s", calls / took_s))
+    conditions: Conditions = {
+        "ceiling column": "COPY of the raw facts to CSV, unordered and unwritten for people", "aim 1/s": ROWS_A_S,
+        "columns": len(table.columns),
+    }  # fmt: skip
+    return figures, conditions
+
+
+def _measured(folder: Path, days: int, calls_a_day: int, first: date, last: date, aim_s: float) -> Result:
+    facts = _Facts(folder, days=days, calls_a_day=calls_a_day)
+    figures = []
+    with facts.opened() as duck:
+        for name in NAMES:
+            asked = facts.asked(name, first, last)
+            ceiling = _best(lambda asked=asked: _read(duck, facts, asked))
+            took_s = _best(lambda asked=asked: _write(duck, facts, asked, folder / "out.csv"))
+            figures.append(rounded(name, "s", took_s, ceiling))
+    figures.append(Figure(name="peak memory", value=round((memory(os.getpid(), "VmHWM:") or 0) / 1e6), unit="MB"))
+    conditions: Conditions = {
+        "ceiling column": "reading the columns that the report reads", "aim s": aim_s, "days": days,
+        "calls a day": calls_a_day, "GB of Parquet": round(facts.bytes / 1e9, 2),
+    }  # fmt: skip
+    return figures, conditions
+
+
+def _write(duck: DuckDb, facts: _Facts, asked: Wanted, target: Path) -> None:
+    forms.write_csv(duck, make.table(duck, facts.sources(), asked), str(target), PROFILES["machine"])
+
+
+def _read(duck: DuckDb, facts: _Facts, asked: Wanted) -> None:
+    """Looks at every value of the columns that stand in the report's query."""
+    make.table(duck, facts.sources(), asked)
+    text = asked.report.query + " ".join(one.sql for one in asked.report.measures)
+    text += " ".join(key.of for key in asked.report.keys)
+    columns = [name for name in BY_NAME["call_fact"].columns if name in text and name not in ("tenant", "call")]
+    question = asked.question
+    duck.connection.execute(
+        f"SELECT {', '.join(f'max({name})' for name in columns)} FROM call_fact "
+        f"WHERE submitted_us >= {question.from_us} AND submitted_us < {question.to_us}"
+    ).fetchall()
+
+
+class _Facts:
+    """Days of calls as the nightly run leaves them."""
+
+    def __init__(self, folder: Path, *, days: int, calls_a_day: int) -> None:
+        self._folder = folder
+        self._files: dict[date, Path] = {}
+        with self.opened() as duck:
+            for number in range(days):
+                day = FIRST + timedelta(days=number)
+                file = folder / f"{day}.parquet"
+                begin = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
+                duck.connection.execute(
+                    _DAY.format(first=number * calls_a_day, begin=begin, calls=calls_a_day, file=file)
+                )
+                self._files[day] = file
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(file.stat().st_size for file in self._files.values())
+
+    @contextmanager
+    def opened(self) -> Iterator[DuckDb]:
+        """A DuckDB as reports have it."""
+        with make.workshop(MEMORY_MB, THREADS, self._folder / "work") as duck:
+            yield duck
+
+    def asked(self, name: str, first: date, last: date) -> Wanted:
+        """A report of days."""
+        zone = zones.zone("Europe/Warsaw", first, last)
+        question = Question(
+            tenant="acme", zone=zone, from_us=zone.day_us(first), to_us=zone.day_us(last + timedelta(days=1)),
+            as_of_us=zone.day_us(last + timedelta(days=2)), targets=ReportSettings(),
+        )  # fmt: skip
+        return Wanted(report=REPORTS[name], question=question, campaigns={n: f"campaign-{n}" for n in range(1, 51)})
+
+    def sources(self) -> Sources:
+        """The files of the days asked for; nobody's names."""
+
+        def files(dataset: str, first: date, last: date) -> Sequence[Path]:
+            return [file for day, file in self._files.items() if first <= day <= last]
+
+        def carry(duck: DuckDb, name: str, question: Question, fields: Sequence[str]) -> None:
+            duck.connection.execute(
+                "CREATE OR REPLACE TEMP TABLE dialled AS SELECT call, 'P-' || contact AS person, "
+                "'+4850' || lpad(CAST(contact % 10000000 AS VARCHAR), 7, '0') AS number, '+48221234567' AS caller_id "
+                "FROM call_fact"
+            )
+
+        return Sources(files=files, carry=carry)
+
+
+def _best(work: Callable[[], object], times: int = 3) -> float:
+    """The least time of some, in seconds: what the files' pages cost the first time is not the report's."""
+    took = []
+    for _ in range(times):
+        began = monotonic()
+        work()
+        took.append(monotonic() - began)
+    return min(took)
