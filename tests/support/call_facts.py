@@ -14,8 +14,8 @@ from etl.sql.order import ORDER
 from tests.support.facts import write_parquet
 from tests.support.reference_calls import Event, Row
 
-NOON_US = 1_782_000_000_000_000
-"""A whole second; instants of texts are milliseconds after it."""
+MIDNIGHT_US = 1_782_000_000_000_000
+"""21 June 2026 in UTC; instants of texts are milliseconds after it."""
 
 
 def event(subject: str, kind: str, at_us: int, **values: Any) -> Row:
@@ -48,10 +48,10 @@ def told(text: str, subject: str = "a", **everywhere: Any) -> list[Row]:
             if not is_value:
                 values["disposition"] = name
             elif name == "hung_up":
-                values["hung_up_us"] = NOON_US + int(value) * 1000
+                values["hung_up_us"] = MIDNIGHT_US + int(value) * 1000
             else:
                 values[name] = int(value) if SEGMENT[name] == "BIGINT" else value
-        events.append(event(subject, full, NOON_US + int(ms) * 1000, **values))
+        events.append(event(subject, full, MIDNIGHT_US + int(ms) * 1000, **values))
     return events
 
 
@@ -119,7 +119,7 @@ class Stream:
         random = self._random
         subject = str(UUID(int=random.getrandbits(128)))
         whose = {"campaign": random.randint(1, 3), "contact": random.randint(1, 500), "wave": random.randint(1, 3)}
-        at = NOON_US + random.randrange(36 * 3600) * 10**6 + random.choice((0, random.randrange(10**6)))
+        at = MIDNIGHT_US + random.randrange(36 * 3600) * 10**6 + random.choice((0, random.randrange(10**6)))
         own = [event(
             subject, "attempt.submitting", at, seq=1, **whose, revision=random.randint(1, 2), node="node-1",
             trunk=random.choice(("a", "b", "c")), dial=random.randint(1, 4), number_dial=random.randint(1, 4),

@@ -14,7 +14,7 @@ from dialer.settings import TrunkSettings
 from etl import tariffs
 from etl.engines import duckdb
 from etl.engines.duckdb import DuckDb
-from tests.support.call_facts import NOON_US, Stream, facts, told
+from tests.support.call_facts import MIDNIGHT_US, Stream, facts, told
 from tests.support.reference_calls import Price, answer_facts, call_facts, cleaned, step_facts
 
 TRUNKS = [
@@ -193,14 +193,14 @@ def test_questions_have_their_tries_and_their_last_valid_answer(of: Any) -> None
         ("fever", 2, None, None, 1, 1, 0, False),
         ("which", 1, "fever", "2", 1, 0, 0, True),
     ]  # fmt: skip
-    assert [(row["asked_us"] - NOON_US) // 1000 for row in rows] == [2000, 20000, 12000]
+    assert [(row["asked_us"] - MIDNIGHT_US) // 1000 for row in rows] == [2000, 20000, 12000]
     assert {(row["campaign"], row["contact"], row["revision"]) for row in rows} == {(1, 7, 3)}
 
 
 def test_steps_follow_the_path_also_within_one_instant(of: Any) -> None:
     rows = of(*dialogue())["step_fact"]
     assert [
-        (row["place"], row["step"], (row["entered_us"] - NOON_US) // 1000, (row["left_us"] - NOON_US) // 1000,
+        (row["place"], row["step"], (row["entered_us"] - MIDNIGHT_US) // 1000, (row["left_us"] - MIDNIGHT_US) // 1000,
          row["next_step"])
         for row in rows
     ] == [
