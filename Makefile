@@ -33,4 +33,4 @@ clean: ## End every lab of this clone and remove what was built, but not the cac
 	@rm -rf .venv var build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 docs: setup ## Write docs/cli.md anew from the help texts
-	@$(python) -m tests.support.cli_reference > docs/cli.md
+	@$(python) -m tests.support.cli_reference > docs/cli.md && $(python) -m tests.support.report_reference > docs/report-columns.md

@@ -27,12 +27,14 @@ from bench.ingest_http import ingest_http
 from bench.ivr import call_files, client_cpu, first_audio, ivr_full
 from bench.ledger import ledger_cost, restart
 from bench.overload import overload
+from bench.reports import csv_rows, report_100m, report_month
 from dialer.clock import utc_now
 
 BENCHMARKS = {
     one.__name__: one
     for one in (ivr_full, call_files, overload, held_2700, held_5000, client_cpu, first_audio, claims, claims_rules,
-                engines_2, explain_1m, etl_10m, ledger_cost, restart, import_1m, ingest, ingest_http)
+                engines_2, explain_1m, etl_10m, ledger_cost, restart, import_1m,
+                report_100m, report_month, csv_rows, ingest, ingest_http)
 }  # fmt: skip
 TARGET = Path("var/bench")
 

@@ -276,7 +276,7 @@ def test_a_report_leaves_no_half_file_behind(dialer, tmp_path):
     done = dialer("report", "calls", "health-check", "--csv", "nowhere/calls.csv")
     assert (done.returncode, "cannot write nowhere/calls.csv: No such file" in done.stderr) == (1, True), done.stderr
     assert dialer("report", "calls", "health-check", "--csv", "calls.csv").returncode == 0
-    assert sorted(path.name for path in tmp_path.glob("*calls*")) == ["calls.csv"]
+    assert sorted(path.name for path in tmp_path.glob("*calls*")) == ["calls.csv", "calls.csv.json"]
 
 
 def test_a_full_disk_is_told_and_a_device_is_not_replaced(dialer):

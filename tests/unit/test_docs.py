@@ -22,9 +22,12 @@ from dialer.settings import (
     LimitSettings,
     NodeSettings,
     QuotaSettings,
+    ReportSettings,
     Settings,
     TrunkSettings,
 )
+from etl.reports.catalogue import REPORTS
+from tests.support import report_reference
 from tests.support.cli_reference import commands, reference, runs
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +40,12 @@ def page(name: str) -> str:
 
 def test_the_command_reference_is_what_the_commands_say():
     assert page("cli.md") == reference(), "run `make docs`"
+
+
+def test_the_reports_page_is_the_catalogue():
+    assert page("report-columns.md") == report_reference.reference(), "run `make docs`"
+    named = set(re.findall(r"`([a-z0-9_]+)`", page("reports.md").split("## What is asked")[0]))
+    assert set(REPORTS) <= named
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()), ids=[name for name, _ in commands()])
@@ -126,6 +135,7 @@ def test_the_state_page_names_every_state():
         LimitSettings,
         NodeSettings,
         QuotaSettings,
+        ReportSettings,
         TrunkSettings,
     ],
 )
