@@ -182,13 +182,17 @@ class QuotaSettings(_Part):
     """Of a UTC day, unpacked."""
 
 
+EVENT_MEMORY = 1024
+"""Bytes that an event takes beside its line."""
+
+
 class CollectSettings(_Part):
     """The collector: where it listens, and how much it takes. Sizes are in bytes."""
 
     host: str = "127.0.0.1"
     port: Port = 8480
     max_body: int = Field(default=8 * 2**20, ge=1024)
-    max_unpacked: int = Field(default=64 * 2**20, ge=1024)
+    max_unpacked: int = Field(default=32 * 2**20, ge=1024)
     max_lines: int = Field(default=10_000, ge=1, le=100_000)
     max_line: int = Field(default=256 * 2**10, ge=256)
     max_pending: int = Field(default=128 * 2**20, ge=2**20)
@@ -199,6 +203,18 @@ class CollectSettings(_Part):
     """How long after it occurred an event is taken."""
     quota: QuotaSettings = QuotaSettings()
     tenants: dict[Name, QuotaSettings] = {}
+
+    @model_validator(mode="after")
+    def _the_largest_request_fits(self) -> CollectSettings:
+        largest = self.max_body + self.max_unpacked + self.max_lines * EVENT_MEMORY
+        if self.max_pending < 2 * largest:
+            # It would be told to wait for ever.
+            raise _wrong(
+                "too-small",
+                f"half of max_pending is less than the largest request takes: {self.max_pending // 2} of {largest}",
+                f"write max_pending: {2 * largest} or more, or take smaller requests",
+            )
+        return self
 
     def quota_of(self, tenant_id: str) -> QuotaSettings:
         """The tenant's own, else the general one."""

@@ -17,13 +17,13 @@ from starlette.routing import Route
 
 from dialer.clock import Clock
 from dialer.log import Sparse
-from dialer.settings import Settings
+from dialer.settings import EVENT_MEMORY, Settings
 from dialer.storage.direct import Connections
 from etl import body, books, openapi
 from etl.access import Access, Token, Unauthorised
 from etl.answer import Answer, Problem, Rejected
 from etl.body import Refusal
-from etl.intake import Intake, Stored, Unavailable
+from etl.intake import LAND_S, Intake, Stored, Unavailable
 from etl.landing import Batch
 from etl.metrics import DEAD, EVENTS, REQUESTS, Metrics
 from etl.quota import OverQuota, Quotas
@@ -36,8 +36,6 @@ KEEP_S = 1.0
 """Between two looks at what collectors share: so long a revoked token is good, and so long PostgreSQL may be back."""
 _SLICE = 500
 """Lines that are read before others have their turn."""
-_PER_LINE = 1024
-"""Bytes that an event takes in memory beside its line."""
 _JSON = "application/json"
 
 
@@ -86,10 +84,11 @@ class Collector:
 
         try:
             lines = await self._lines(request, token, media, grow)
-            grow(len(lines) * _PER_LINE)
-            self._quotas.charge(token.tenant_id, now, len(lines), sum(map(len, lines)))
+            grow(len(lines) * EVENT_MEMORY)
             batch = await self._batch(lines, token, now)
-            return self._told(batch, await self._intake.put(batch))
+            stored = await self._intake.put(batch)
+            self._quotas.charge(token.tenant_id, now, len(lines), sum(map(len, lines)))
+            return self._told(batch, stored)
         finally:
             self._quotas.shrink(token.tenant_id, held)
 
@@ -211,7 +210,8 @@ class Collector:
         while True:
             pause = KEEP_S
             try:
-                await self._share()
+                async with asyncio.timeout(LAND_S):
+                    await self._share()
                 if await self._intake.replay():
                     pause = 0.0
             except (psycopg.Error, TimeoutError, OSError) as error:

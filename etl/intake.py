@@ -89,7 +89,8 @@ class Intake:
         for path in paths[:1]:
             await self._bring_home(path)
         if not paths:
-            await self._connections.run(_ask)
+            async with asyncio.timeout(LAND_S):
+                await self._connections.run(_ask)
         if self.away:
             log.warning("database_back")
         self.away = False

@@ -28,7 +28,7 @@ def serve(settings: Settings, clock: Clock) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
-                server_header=False, date_header=False, limit_concurrency=MOST_CONNECTIONS,
+                server_header=False, limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )  # fmt: skip

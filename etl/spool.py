@@ -33,6 +33,7 @@ class Spool:
         self._directory, self._most = directory, most_bytes
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(directory.parent)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DialerError(f"{directory} cannot be used: {error.strerror}. Correct `state_dir`.") from error

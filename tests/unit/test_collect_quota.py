@@ -30,6 +30,9 @@ def clock():
 def quotas(clock):
     settings = CollectSettings.model_validate(
         {
+            "max_body": MIB,
+            "max_unpacked": 3 * MIB,
+            "max_lines": 1000,
             "max_pending": 10 * MIB,
             "quota": {"events_per_second": 100, "bytes_per_day": 1000},
             "tenants": {"big": {"events_per_second": 1000}},

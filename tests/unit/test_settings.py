@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from dialer import settings as settings_module
 from dialer.errors import InvalidInput, Problem
@@ -139,3 +140,9 @@ def test_a_relative_path_starts_where_the_file_stands(tmp_path, monkeypatch, key
     content = document(nodes=[node], state_dir=written, mac_key_file=written, database_password_file=written)
     (tmp_path / "etc" / "dialer.yaml").write_text(json.dumps(content), encoding="utf-8")
     assert PATHS[key](settings_module.load(Path("etc/dialer.yaml"), {})) == tmp_path / "etc" / written
+
+
+def test_the_collector_has_room_for_its_largest_request():
+    Settings.model_validate(document(collect={"tenants": {"acme": {"events_per_second": 5}}}))
+    with pytest.raises(ValidationError, match="half of max_pending"):
+        Settings.model_validate(document(collect={"max_unpacked": 2**26}))
