@@ -20,7 +20,7 @@ import duckdb
 
 from etl.columns import HISTORY, KNOWN, Kind
 from etl.engines.port import Engine
-from etl.sql.order import ORDER
+from etl.sql.order import BY_NAME, ORDER
 from tests.support.reference_metrics import Event, Facts, cleaned
 
 DAY_US = 86_400_000_000
@@ -95,17 +95,29 @@ def write_history(kind: Kind, events: Iterable[Event], file: Path) -> None:
 
 def computed(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) -> tuple[Facts, dict[str, str]]:
     """What an engine makes of a history: the rows of each published dataset in the order of its key, and its digest."""
-    engine.register(f"history_{kind}", files, HISTORY[kind])
     facts: Facts = {}
+    digests = digested(engine, kind, files, folder)
+    for name in digests:
+        dataset = BY_NAME[name]
+        order = ", ".join(f"{column} NULLS LAST" for column in dataset.key)
+        query = f"SELECT {', '.join(dataset.columns)} FROM {name} ORDER BY {order}"
+        facts[name] = list(engine.rows(query, {}))
+    return facts, digests
+
+
+def digested(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) -> dict[str, str]:
+    """The same, but of the rows only their digests."""
+    engine.register(f"history_{kind}", files, HISTORY[kind])
     digests = {}
     for dataset in ORDER:
         if dataset.kind != kind:
             continue
-        written = engine.write(dataset.query, {}, dataset.columns, folder / dataset.name, order_by=dataset.key)
+        columns = list(dataset.columns)
+        written = engine.write(
+            dataset.query, {}, dataset.columns, folder / dataset.name,
+            order_by=dataset.key if dataset.published else (), digest_of=columns if dataset.published else columns[:1],
+        )  # fmt: skip
         engine.register(dataset.name, written.files, dataset.columns)
         if dataset.published:
-            order = ", ".join(f"{name} NULLS LAST" for name in dataset.key)
-            query = f"SELECT {', '.join(dataset.columns)} FROM {dataset.name} ORDER BY {order}"
-            facts[dataset.name] = list(engine.rows(query, {}))
             digests[dataset.name] = written.digest
-    return facts, digests
+    return digests
