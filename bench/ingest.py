@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 
 from bench.figure import Conditions, Figure, Result, Size, rounded
 from bench.measure import database_cpu
+from dialer import event_loop
 from dialer.clock import monotonic, utc_now
 from dialer.lab import postgres
 from dialer.settings import Settings, load
@@ -55,10 +56,10 @@ def ingest(folder: Path, size: Size) -> Result:
         before = raw_copy(settings, made)
         _emptied(engine)
         cpu, own_cpu = database_cpu(postmaster), time.process_time()
-        ours_s = asyncio.run(_library(settings, folder, made))
+        ours_s = event_loop.run(_library(settings, folder, made))
         cpu, own_cpu = database_cpu(postmaster) - cpu, time.process_time() - own_cpu
         _counted(engine, total)
-        again_s = asyncio.run(_library(settings, folder, made))
+        again_s = event_loop.run(_library(settings, folder, made))
         _counted(engine, total)
         _emptied(engine)
         after = raw_copy(settings, made)

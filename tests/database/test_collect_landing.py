@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from dialer.storage.direct import Connection, Connections
 from etl import dead
+from etl import intake as intake_module
 from etl.dead import Which
 from etl.event_types import Reason
 from etl.intake import Intake, Unavailable
@@ -280,3 +281,15 @@ async def test_no_tenant_waits_behind_the_queue_of_another(intake, monkeypatch):
     big = batch(many, "big")
     await asyncio.gather(*(intake.put(big) for _ in range(20)), intake.put(batch([line()], "small")))
     assert order.index("small") < 4
+
+
+async def test_a_database_that_hangs_is_not_waited_for(database, intake, monkeypatch):
+    monkeypatch.setattr(intake_module, "LAND_S", 0.3)
+    with database.engine.begin() as holder:
+        holder.execute(text("lock table event in access exclusive mode"))
+        assert (await intake.put(batch([line(seq=1)]))).spooled
+        with pytest.raises(TimeoutError):
+            await intake.replay()
+        assert intake.away, "it answers, and takes nothing"
+    await intake.replay()
+    assert database.rows("select seq from event") == [(1,)]
