@@ -24,6 +24,11 @@ save's COMMIT; after it."""
 WORKER_POINTS = ("heard", "stored", "ending")
 """Keys read and nothing stored; rows committed, before the next prompt; result stored, DIALER_DONE not set."""
 
+ETL_POINTS = ("dumping", "dumped", "cleaned", "computed", "loading", "loaded")
+"""A segment written, before its COMMIT; after it; a history written; all facts written; before the COMMIT that publishes
+them; after it."""
+POINTS = ENGINE_POINTS + WORKER_POINTS + ETL_POINTS
+
 
 def _read(environ: Mapping[str, str]) -> dict[tuple[str, signal.Signals], int]:
     """What is asked for: point and signal to the turn at which it happens."""
@@ -31,10 +36,10 @@ def _read(environ: Mapping[str, str]) -> dict[tuple[str, signal.Signals], int]:
     for variable, kind in ((CRASH_VARIABLE, signal.SIGKILL), (STOP_VARIABLE, signal.SIGSTOP)):
         text = environ.get(variable, "")
         match = re.fullmatch(r"([a-z]+)(?::([1-9][0-9]{0,5}))?", text)
-        if match and match[1] in ENGINE_POINTS + WORKER_POINTS:
+        if match and match[1] in POINTS:
             asked[match[1], kind] = int(match[2] or 1)
         elif text:
-            points = ", ".join(ENGINE_POINTS + WORKER_POINTS)
+            points = ", ".join(POINTS)
             raise InvalidInput(f"{variable}={text} names no crash point. Write one of {points}, or point:3.")
     return asked
 

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 
@@ -17,7 +17,6 @@ from dialer.storage.session import sync_engine
 from etl.diff import Cause, Change, Difference, difference
 from etl.lake import Lake
 from etl.night_commands import open_engine
-from etl.pipeline import new_run
 from etl.sql.order import BY_NAME
 
 SHOWN = 20
@@ -45,7 +44,7 @@ def diff_command(
     """
     settings = settings_module.load(settings_path)
     database, lake = sync_engine(settings), Lake.of(settings)
-    engine = open_engine(settings, "patient", settings.state_dir / "etl" / str(new_run()))
+    engine = open_engine(settings, "patient", settings.state_dir / "etl" / str(uuid4()))
     try:
         with reading(database) as connection:
             found = difference(connection, lake, engine, day.date(), run1, run2)

@@ -17,7 +17,7 @@ from etl.columns import ERASED, HISTORY, SEGMENT, SUBJECT_INDEX, Columns
 from etl.engines.sql import inline
 from etl.lake import from_day_number
 from etl.ledger import Ledger
-from etl.pipeline import Night, inputs_of, new_run, publish, turn, work_on
+from etl.pipeline import Night, inputs_of, publish, turn, work_on
 from etl.retain import forget, remove, replaced_by
 from etl.stages.clean import digested
 from etl.stages.enrich import enrich
@@ -143,10 +143,10 @@ def _erase_in_lake(night: Night, tenant: str, calls: Sequence[str], say: Callabl
     inputs = inputs_of(night, tenant)
     if inputs is None:
         return []
-    run = new_run()
-    page = Ledger(night.database, run, {"tenant_id": tenant, "engine": night.etl.engine, "as_of_us": inputs.as_of_us})
+    page = Ledger(night.database, tenant, night.etl.engine)
+    page.know(as_of_us=inputs.as_of_us)
     try:
-        with work_on(night, tenant, page, "patient", inputs, say) as work:
+        with work_on(night, page, "patient", inputs, say) as work:
             work.engine.view("erased", inline({"call": "STRING"}, [(call,) for call in calls]))
             days = _days(work)
             for day in days:
@@ -157,8 +157,8 @@ def _erase_in_lake(night: Night, tenant: str, calls: Sequence[str], say: Callabl
                 if changed:
                     enrich(work, day, "call", written.files)
             _rewrite_segments(night, work)
-            publish(night, tenant, page, replace(inputs, segments=()), work.made)
-        forget(night, tenant, replaced_by(night, tenant, run))
+            publish(night, page, replace(inputs, segments=()), work.made)
+        forget(night, tenant, replaced_by(night, tenant, page.run))
     except Exception as error:
         page.fail(str(error))
         raise

@@ -100,7 +100,7 @@ def _chunks(
         raise
 
 
-def _rows(server: psycopg.pq.abc.PGconn, statement: str) -> Iterator[bytes]:
+def _rows(server: psycopg.pq.abc.PGconn, statement: str) -> Iterator[memoryview]:
     """The lines of a COPY. Straight from libpq: psycopg's own loop costs twice as much, as much as the server."""
     begun = server.exec_(statement.encode())
     if begun.status != psycopg.pq.ExecStatus.COPY_OUT:

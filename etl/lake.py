@@ -48,6 +48,11 @@ def from_day_number(number: int) -> date:
     return EPOCH + timedelta(days=number)
 
 
+def day_of(run_folder: Path) -> date:
+    """The day of a run's folder."""
+    return date.fromisoformat(run_folder.parent.name.removeprefix("day="))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Output:
     """One dataset of one day, as a run has written it."""

@@ -93,15 +93,14 @@ class _Turn:
 
     def __init__(self, night: Night, tenant: str, again: Sequence[date], watch: Watch) -> None:
         self._night, self._tenant, self._again, self._watch = night, tenant, again, watch
-        self._run = pipeline.new_run()
-        self._page = Ledger(night.database, self._run, {"tenant_id": tenant, "engine": night.etl.engine})
+        self._page = Ledger(night.database, tenant, night.etl.engine)
 
     def dump(self) -> Result | int:
         """Extracts; returns how many rows wait to be taken in, or the result when that is all."""
         try:
             self._say("extract")
             with pipeline.turn(self._night, self._tenant):
-                return pipeline.dump(self._night, self._tenant, self._page, self._seen)
+                return pipeline.dump(self._night, self._page, self._seen)
         except Exception as error:
             return self._failed(error)
 
@@ -109,10 +108,10 @@ class _Turn:
         """Takes in what was dumped."""
         try:
             with pipeline.turn(self._night, self._tenant):
-                days = pipeline.take_in(self._night, self._tenant, self._page, lane, self._again, self._say)
+                days = pipeline.take_in(self._night, self._page, lane, self._again, self._say)
         except Exception as error:
             return self._failed(error)
-        result = Result(tenant=self._tenant, run=self._run, days=tuple(days))
+        result = Result(tenant=self._tenant, run=self._page.run, days=tuple(days))
         self._watch.done(result)
         return result
 
@@ -130,7 +129,7 @@ class _Turn:
         with suppress(DialerError):
             self._page.fail(message)
         result = Result(
-            tenant=self._tenant, run=self._run, error=message, elsewhere=isinstance(error, Elsewhere)
+            tenant=self._tenant, run=self._page.run, error=message, elsewhere=isinstance(error, Elsewhere)
         )  # fmt: skip
         self._watch.done(result)
         return result

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects.postgresql import insert
@@ -75,20 +75,21 @@ class Stage:
 class Ledger:
     """One run's page."""
 
-    def __init__(self, engine: Engine, run: UUID, told: Mapping[str, Any]) -> None:
-        """Opens it; `told` are the columns of etl_run that are known."""
-        self._engine, self.run, self._place = engine, run, 0
-        with plain_errors(), engine.begin() as connection:
-            connection.execute(insert(etl_run).values(run=run, state="running", code=code_version(), **told))
+    def __init__(self, database: Engine, tenant: str, engine: str) -> None:
+        """Opens it for a new run; `engine` is the name of what computes."""
+        self._database, self.tenant, self.run, self._place = database, tenant, uuid4(), 0
+        told = {"tenant_id": tenant, "engine": engine, "code": code_version()}
+        with plain_errors(), database.begin() as connection:
+            connection.execute(insert(etl_run).values(run=self.run, state="running", **told))
 
-    def killed(self, tenant: str) -> list[UUID]:
-        """Notes that earlier runs of a tenant, whose turn it is now, died; returns them."""
-        with plain_errors(), self._engine.begin() as connection:
-            return list(connection.execute(_KILLED, {"tenant": tenant, "run": self.run}).scalars())
+    def killed(self) -> list[UUID]:
+        """Notes that earlier runs of the tenant, whose turn it is now, died; returns them."""
+        with plain_errors(), self._database.begin() as connection:
+            return list(connection.execute(_KILLED, {"tenant": self.tenant, "run": self.run}).scalars())
 
     def know(self, **columns: Any) -> None:
         """Adds what became known of the run."""
-        with plain_errors(), self._engine.begin() as connection:
+        with plain_errors(), self._database.begin() as connection:
             connection.execute(etl_run.update().where(etl_run.c.run == self.run).values(**columns))
 
     @contextmanager
@@ -101,7 +102,7 @@ class Ledger:
             raise type(error)(f"{name} ({what}): {error}") from error
         one.require_sum()
         self._place += 1
-        with plain_errors(), self._engine.begin() as connection:
+        with plain_errors(), self._database.begin() as connection:
             connection.execute(insert(etl_stage).values(
                 run=self.run, place=self._place, stage=one.stage, what=one.what, rows_in=one.rows_in, made=one.made,
                 dropped=one.dropped, rows_out=one.rows_out, took_s=round(monotonic() - began, 3),
@@ -109,7 +110,7 @@ class Ledger:
 
     def fail(self, error: str) -> None:
         """Notes why the run ended without publishing anything more."""
-        with plain_errors(), self._engine.begin() as connection:
+        with plain_errors(), self._database.begin() as connection:
             connection.execute(_FAILED, {"run": self.run, "error": error})
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
@@ -20,16 +20,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from dialer.clock import utc_now
+from dialer.crash_points import reach
 from dialer.errors import DialerError
 from dialer.settings import EtlSettings, Settings
 from dialer.storage.session import explain, plain_errors
-from dialer.storage.tables import etl_segment, etl_tenant
+from dialer.storage.tables import etl_segment
 from etl import ledger, tariffs
 from etl.columns import KINDS
 from etl.engines.port import Engine as Transforms
 from etl.extract import BEGINNING, Mark, extract
 from etl.flatten import Flat
-from etl.lake import Lake, Output
+from etl.lake import Lake, Output, day_of
 from etl.ledger import Ledger
 from etl.stages.clean import clean, index
 from etl.stages.enrich import enrich
@@ -40,6 +41,14 @@ from etl.stages.work import Stored, Work
 _TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('dialer etl ' || :tenant, 0))")
 _UNLOCK = text("select pg_advisory_unlock(hashtextextended('dialer etl ' || :tenant, 0))")
 _MARK = text("select next_xid::text, since::text, as_of_us, generation from etl_tenant where tenant_id = :tenant")
+_ADVANCE = text("""
+insert into etl_tenant (tenant_id, next_xid, since, as_of_us)
+values (:tenant, cast(cast(:next as text) as xid8), cast(:since as timestamptz), :as_of_us)
+on conflict (tenant_id) do update set
+  next_xid = excluded.next_xid, since = excluded.since, as_of_us = greatest(etl_tenant.as_of_us, excluded.as_of_us)
+where etl_tenant.next_xid = cast(cast(:before as text) as xid8)
+returning tenant_id
+""")
 _OPEN = text("select run, files, rows from etl_segment where tenant_id = :tenant and taken_by is null order by run")
 _STORED = text("""
 select dataset, day, files, rows, digest from etl_pointer join etl_output using (tenant_id, dataset, day, run)
@@ -108,12 +117,13 @@ def turn(night: Night, tenant: str) -> Iterator[None]:
             held.invalidate()
 
 
-def dump(night: Night, tenant: str, page: Ledger, seen: Callable[[int], None]) -> int:
+def dump(night: Night, page: Ledger, seen: Callable[[int], None]) -> int:
     """Extracts what is new of a tenant and makes it a segment; returns how many rows now wait to be taken in.
 
     What earlier runs left that were killed is removed first.
     """
-    _clear_up(night, tenant, page.killed(tenant))
+    tenant = page.tenant
+    _clear_up(night, tenant, page.killed())
     scratch = scratch_of(night, page.run)
     folder = night.lake.folder(tenant, "segment", utc_now().date(), page.run)
     try:
@@ -125,36 +135,40 @@ def dump(night: Night, tenant: str, page: Ledger, seen: Callable[[int], None]) -
                 stage.rows_in, stage.made["of their payload"] = found.events, found.made
                 stage.rows_out = found.events + found.made
             with night.database.begin() as connection:
-                _store_segment(connection, night, tenant, page.run, folder, following, found)
-                return sum(row.rows for row in connection.execute(_OPEN, {"tenant": tenant}))
+                reach("dumping")
+                _store_segment(connection, night, page, folder, mark, following, found)
+                waiting = sum(int(row.rows) for row in connection.execute(_OPEN, {"tenant": tenant}))
+            reach("dumped")
+            return waiting
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def take_in(
-    night: Night, tenant: str, page: Ledger, lane: Lane, again: Sequence[date], say: Callable[[str], None]
+    night: Night, page: Ledger, lane: Lane, again: Sequence[date], say: Callable[[str], None]
 ) -> list[date]:  # fmt: skip
     """Takes open segments into the histories and facts of the days that they touch, and of the days `again`.
 
     Returns the days that changed. Raises DialerError, and then nothing of it is read by anybody.
     """
-    inputs = inputs_of(night, tenant)
+    inputs = inputs_of(night, page.tenant)
     page.know(lane=lane, as_of_us=inputs.as_of_us)
     if not inputs.segments and not again:
-        publish(night, tenant, page, inputs, [])
+        publish(night, page, inputs, [])
         return []
-    with work_on(night, tenant, page, lane, inputs, say) as work:
+    with work_on(night, page, lane, inputs, say) as work:
         late = keep(work, inputs.files, inputs.rows, night.etl.late_after_s * 1_000_000)
         page.know(late=late)
         _restate(work, group(work, again), again)
+        reach("computed")
         say("load")
-        publish(night, tenant, page, inputs, work.made)
+        publish(night, page, inputs, work.made)
         return sorted({output.day for output in work.made})
 
 
 @contextmanager
 def work_on(
-    night: Night, tenant: str, page: Ledger, lane: Lane, inputs: Inputs, say: Callable[[str], None]
+    night: Night, page: Ledger, lane: Lane, inputs: Inputs, say: Callable[[str], None]
 ) -> Iterator[Work]:  # fmt: skip
     """A workshop for one run, with what the settings say as tables; whatever lies around is removed afterwards."""
     scratch = scratch_of(night, page.run)
@@ -162,7 +176,7 @@ def work_on(
     try:
         engine.view("tariff", tariffs.query(night.settings.trunks))
         yield Work(
-            engine=engine, lake=night.lake, tenant=tenant, run=page.run, scratch=scratch, ledger=page,
+            engine=engine, lake=night.lake, tenant=page.tenant, run=page.run, scratch=scratch, ledger=page,
             as_of_us=inputs.as_of_us, stored=inputs.stored, say=say,
         )  # fmt: skip
     finally:
@@ -187,6 +201,7 @@ def _restate(work: Work, days: Days, again: Sequence[date]) -> None:
             if affected is not None and affected.has_news:
                 work.say(f"clean {kind} {day}")
                 written, changed = clean(work, day, kind, affected)
+                reach("cleaned")
                 history = written.files
             if history and (changed or day in again):
                 enrich(work, day, kind, history)
@@ -206,20 +221,16 @@ def _mark(connection: Connection, tenant: str) -> Mark:
 
 
 def _store_segment(
-    connection: Connection, night: Night, tenant: str, run: UUID, folder: Path, following: Mark, found: Flat
+    connection: Connection, night: Night, page: Ledger, folder: Path, mark: Mark, following: Mark, found: Flat
 ) -> None:  # fmt: skip
     """Notes the segment and how far it reaches, together: nothing is dumped twice, nothing is left out."""
-    mark = {
-        "next_xid": following.next_xid,
-        "since": text("cast(:since as timestamptz)").bindparams(since=following.since),
-    }
-    statement = insert(etl_tenant).values(tenant_id=tenant, as_of_us=found.as_of_us or 0, **mark)
-    raised = {"as_of_us": text("greatest(etl_tenant.as_of_us, excluded.as_of_us)")}
-    connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=mark | raised))
+    values = {"tenant": page.tenant, "before": mark.next_xid, "next": following.next_xid, "since": following.since,
+              "as_of_us": found.as_of_us or 0}  # fmt: skip
+    if connection.execute(_ADVANCE, values).one_or_none() is None:
+        raise DialerError("another run has dumped these events meanwhile; this one's dump is given up.")
     if found.files:
         connection.execute(insert(etl_segment).values(
-            run=run, tenant_id=tenant, day=date.fromisoformat(folder.parent.name.removeprefix("day=")),
-            rows=found.events + found.made, bytes=found.bytes,
+            run=page.run, tenant_id=page.tenant, day=day_of(folder), rows=found.events + found.made, bytes=found.bytes,
             files=[str(file.relative_to(night.lake.root)) for file in found.files],
             first_us=found.first_us, last_us=found.last_us,
         ))  # fmt: skip
@@ -247,10 +258,10 @@ def inputs_of(night: Night, tenant: str) -> Inputs:
     )  # fmt: skip
 
 
-def publish(night: Night, tenant: str, page: Ledger, inputs: Inputs, made: Sequence[Output]) -> None:
+def publish(night: Night, page: Ledger, inputs: Inputs, made: Sequence[Output]) -> None:
     """Load: in one transaction every pointer, the segments taken in and the run's end; or nothing."""
     with page.stage("load", "pointers") as stage, plain_errors(), night.database.begin() as connection:
-        values = {"tenant": tenant, "generation": inputs.generation}
+        values = {"tenant": page.tenant, "generation": inputs.generation}
         if connection.execute(_NEXT, values).one_or_none() is None:
             raise DialerError("another run has published for this tenant meanwhile; this one's result is given up.")
         night.lake.publish(connection, made)
@@ -264,14 +275,11 @@ def publish(night: Night, tenant: str, page: Ledger, inputs: Inputs, made: Seque
         ).scalar_one()
         # Before the commit: what does not add up is read by nobody.
         stage.require_sum()
+        reach("loading")
+    reach("loaded")
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
-
-
-def new_run() -> UUID:
-    """A name for a run."""
-    return uuid4()
 
 
 def scratch_of(night: Night, run: UUID) -> Path:

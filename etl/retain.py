@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Row, text
 
+from dialer.clock import from_epoch
 from dialer.storage.session import plain_errors
 from etl.columns import DAY_US, SEGMENT, STEP
 from etl.engines import sql
 from etl.engines.port import Written
 from etl.lake import day_number
-from etl.pipeline import Elsewhere, Night, new_run, scratch_of, turn
+from etl.pipeline import Elsewhere, Night, scratch_of, turn
 
+ABANDONED = timedelta(days=1)
 _PARTITIONS = text("""
 select c.relname as name, c.relispartition as attached, coalesce(i.inhdetachpending, false) as pending
 from pg_class c left join pg_inherits i on i.inhrelid = c.oid
@@ -79,6 +81,7 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
             say(f"event log: {name}")
             _drop_partition(night, name, state, done)
     left = min((_day(name) for name, _ in _partitions(night)), default=oldest)
+    _sweep(night, now)
     for tenant in tenants:
         say(f"lake: {tenant}")
         values = {
@@ -93,6 +96,14 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
         except Elsewhere as error:
             done.kept_back.append(str(error))
     return done
+
+
+def _sweep(night: Night, now: datetime) -> None:
+    """Removes what processes that were killed left on the way, a day later: no run's scratch is touched so rarely."""
+    for folder in (night.settings.state_dir / "etl").glob("*"):
+        with suppress(OSError):
+            if from_epoch(folder.stat().st_mtime) < now - ABANDONED:
+                shutil.rmtree(folder)
 
 
 def _day(name: str) -> date:
@@ -147,7 +158,7 @@ def _in_lake(night: Night, tenant: str, begin_us: int) -> Written:
     values = {"tenant": tenant, "begin_us": begin_us, "end_us": begin_us + DAY_US}
     with plain_errors(), night.database.begin() as connection:
         names = [name for files in connection.execute(_OVERLAPPING, values).scalars() for name in files]
-    scratch = scratch_of(night, new_run())
+    scratch = scratch_of(night, uuid4())
     engine = night.open_engine("quick", scratch / "spill")
     try:
         engine.register("segment", [night.lake.root / name for name in names], SEGMENT)

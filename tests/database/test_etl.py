@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from random import Random
+from uuid import uuid5
 
 import duckdb
 import pytest
+from sqlalchemy import text
 
 from dialer.storage.session import sync_engine
 from etl import lanes
+from etl.columns import HISTORY
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
-from tests.support.etl_events import T0, call, event, insert, ticket
+from etl.sql.order import ORDER
+from tests.support.etl_events import SPACE, T0, call, event, insert, ticket
 
 DAY = T0.date()
+HISTORIES = tuple(f"history_{kind}" for kind in HISTORY)
 
 
 class Quiet:
@@ -52,12 +64,18 @@ def read(database, dataset, *, tenant="acme", first=date(2026, 1, 1), last=date(
         files = Lake.of(database.settings).files(connection, tenant, dataset, first, last)
     if not files:
         return []
-    return duckdb.sql(f"select {columns} from read_parquet({list(map(str, files))}) order by all").fetchall()
+    source = f"read_parquet({list(map(str, files))}, hive_partitioning = false)"
+    return duckdb.sql(f"select {columns} from {source} order by all").fetchall()
+
+
+def columns_of(dataset):
+    return HISTORY[dataset.removeprefix("history_")] if isinstance(dataset, str) else dataset.columns
 
 
 def pointers(database):
     return database.rows(
-        "select dataset, day, rows, digest from etl_pointer join etl_output using (tenant_id, dataset, day, run) order by 1, 2"
+        "select tenant_id, dataset, day, rows, digest from etl_pointer "
+        "join etl_output using (tenant_id, dataset, day, run) order by 1, 2, 3"
     )
 
 
@@ -70,3 +88,176 @@ def test_tickets_and_calls_become_facts(database):
     ]
     assert read(database, "call_fact", columns="disposition, answers, sip_code") == [("completed", 1, 200)]
     assert read(database, "history_ticket", columns="place, type")[0] == (1, "ticket.created")
+
+
+def test_a_second_night_without_news_changes_nothing(database):
+    insert(database.engine, [*ticket("T-1"), *call("c-1")])
+    require(run(database))
+    before = pointers(database)
+    result = require(run(database))["acme"]
+    assert result.days == ()
+    assert pointers(database) == before
+    # A day that is computed anew from the same events comes out as it stood, and is not kept twice.
+    assert require(run(database, again=[DAY]))["acme"].days == ()
+    assert pointers(database) == before
+
+
+def retold(events, tenant):
+    return [replace(one, tenant=tenant, id=uuid5(SPACE, f"{place}")) for place, one in enumerate(events)]
+
+
+def test_shuffled_split_and_repeated_events_make_the_same_facts(database):
+    told = [
+        one
+        for n in range(20)
+        for one in [*ticket(f"T-{n}", start=T0 + timedelta(minutes=n)), *call(f"c-{n}", start=T0 + timedelta(hours=n))]
+    ]
+    insert(database.engine, retold(told, "whole"))
+    parts = retold(told, "parts")
+    # Sent again and dated anew, as some producers do.
+    again = [replace(one, at=one.at + timedelta(seconds=1)) for one in parts[::7]]
+    Random(7).shuffle(parts)
+    for night in (parts[:200], parts[200:210], [*parts[210:], *again]):
+        insert(database.engine, night)
+        require(run(database, "parts"))
+    require(run(database, "whole"))
+    for dataset in (*HISTORIES, *(one for one in ORDER if one.published)):
+        name = dataset if isinstance(dataset, str) else dataset.name
+        columns = [column for column in columns_of(dataset) if column not in ("tenant", "ingested_us")]
+        picked = ", ".join(columns)
+        whole = read(database, name, tenant="whole", columns=picked)
+        assert whole == read(database, name, tenant="parts", columns=picked), name
+    assert len(read(database, "ticket_fact", tenant="parts")) == len(read(database, "call_fact", tenant="parts")) == 20
+
+
+def test_a_late_beginning_moves_its_ticket_to_the_day_before(database):
+    news = ticket("T-1")
+    insert(database.engine, [*news, *ticket("T-2")])
+    require(run(database))
+    insert(database.engine, [event("ticket.message", "T-1", -86_400, author="customer", visibility="public")])
+    result = require(run(database))["acme"]
+    before = DAY - timedelta(days=1)
+    assert result.days == (before, DAY)
+    assert [row for (row,) in read(database, "ticket_fact", first=before, last=before, columns="ticket")] == ["T-1"]
+    assert [row for (row,) in read(database, "ticket_fact", first=DAY, last=DAY, columns="ticket")] == ["T-2"]
+    assert len(read(database, "history_ticket", first=before, last=before)) == len(news) + 1
+    # The whole of it, though what came is one event.
+    assert read(database, "subject_index", columns="subject, day - first_us // 86400000000") == [("T-1", 0), ("T-2", 0)]
+
+
+def test_what_no_metric_reads_is_counted_and_kept(database):
+    insert(
+        database.engine,
+        [
+            *ticket("T-1"),
+            event("ticket.created", "T-9", schema_v=99, channel="fax"),
+            event("parcel.sent", "P-1", weight=3),
+            event("campaign.run", "1", seq=1, by="ann"),
+        ],
+    )
+    require(run(database))
+    ledger = dict(database.rows("select what, dropped from etl_stage where stage = 'filter'"))
+    assert ledger == {"segment": {"newer_version": 1, "no_metric": 1, "unknown_type": 1}}
+    for rows_in, made, dropped, rows_out in database.rows("select rows_in, made, dropped, rows_out from etl_stage"):
+        assert rows_in + sum(made.values()) == rows_out + sum(dropped.values())
+
+
+def test_text_comes_through_whatever_stands_in_it(database):
+    odd = 'a\\b "c", \\N 日本 \\t'
+    insert(database.engine, [event("ticket.created", odd, channel="email", group=odd, agent="x\ty\nz\r\\")])
+    require(run(database))
+    assert read(database, "history_ticket", columns="subject, group_name, agent") == [(odd, odd, "x\ty\nz\r\\")]
+
+
+def test_the_steps_of_a_dialogue_are_dated_by_its_path(database):
+    insert(database.engine, call("c-1"))
+    require(run(database))
+    began_us = int(T0.timestamp() * 1_000_000)
+    rows = read(
+        database, "history_call", columns=f"place, step, visit, code, try_no, (occurred_us - {began_us}) // 1000"
+    )
+    steps = [row[1:] for row in rows if row[3]]
+    assert steps == [("hello", 1, "say", 1, 5200), ("feel", 1, "ask", 2, 7200), ("bye", 1, "say", 3, 9200)]
+
+
+def test_an_uncommitted_event_is_left_for_the_next_night(database):
+    insert(database.engine, ticket("T-1"))
+    with database.engine.connect() as slow:
+        slow.execute(text("select pg_current_xact_id()"))
+        insert(database.engine, ticket("T-2"))
+        slow.execute(text(
+            "insert into event (event_id, tenant_id, occurred_at, type, subject_type, subject_id, schema_v, payload) "
+            "values (gen_random_uuid(), 'acme', '2026-05-04T10:00:00Z', 'ticket.created', 'ticket', 'T-3', 1, "
+            "'{\"channel\": \"email\"}')"
+        ))  # fmt: skip
+        require(run(database))
+        # Those of later transactions wait with it.
+        assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1"]
+        slow.commit()
+    require(run(database))
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2", "T-3"]
+
+
+def test_a_tenant_whose_lake_is_damaged_fails_alone(database):
+    for tenant in ("acme", "brook"):
+        insert(database.engine, ticket("T-1", tenant=tenant))
+    require(run(database))
+    before = pointers(database)
+    for file in Lake.of(database.settings).of_tenant("acme").glob("dataset=history_ticket/*/*/*.parquet"):
+        file.write_bytes(b"not a file of ours")
+    for tenant in ("acme", "brook"):
+        insert(database.engine, ticket("T-2", tenant=tenant))
+    results = run(database)
+    assert "history_ticket" in results["acme"].error
+    assert not results["brook"].error
+    assert [row for row in pointers(database) if row not in before]
+    # Reports of the first read what they read before, and its news waits.
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1"]
+    assert database.rows("select tenant_id from etl_segment where taken_by is null") == [("acme",)]
+
+
+def test_two_nights_at_once_have_one_result(database):
+    insert(database.engine, [one for n in range(50) for one in [*ticket(f"T-{n}"), *call(f"c-{n}")]])
+    with ThreadPoolExecutor(3) as pool:
+        results = [one.result()["acme"] for one in [pool.submit(run, database, "acme") for _ in range(3)]]
+    assert not [one.error for one in results if one.error and not one.elsewhere]
+    require(run(database))
+    assert len(read(database, "ticket_fact")) == len(read(database, "call_fact")) == 50
+    assert database.rows("select count(*), count(distinct event_id) from event") == [(900, 900)]
+    assert database.rows("select sum(rows)::int from etl_segment") == [(900 + 150,)]
+    assert len(read(database, "history_ticket")) == 450
+
+
+def write_settings(database, tmp_path):
+    path = tmp_path / "dialer.yaml"
+    path.write_text(database.settings.model_dump_json(exclude_unset=True), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("point", ["dumping", "dumped", "cleaned", "computed", "loading", "loaded"])
+def test_a_night_that_is_killed_is_as_if_it_had_not_been(database, tmp_path, point):
+    insert(database.engine, [*ticket("T-1"), *call("c-1")])
+    require(run(database))
+    insert(database.engine, [*ticket("T-2"), *call("c-2", start=T0 - timedelta(days=1))])
+    before = pointers(database)
+    command = [sys.executable, "-P", "-m", "cli", "etl", "run", "--settings", str(write_settings(database, tmp_path))]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, env={**os.environ, "DLR_CRASH_AT": point, "PYTHONPATH": str(root)}, cwd=tmp_path, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if point != "loaded":
+        assert pointers(database) == before
+    require(run(database))
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2"]
+    assert sorted(row for (row,) in read(database, "call_fact", columns="call")) == ["c-1", "c-2"]
+    assert database.rows("select count(*)::int from event") == [(36,)]
+    assert database.rows("select sum(rows)::int from etl_segment") == [(36 + 6,)]
+    # What the killed one left lying is gone: every folder is one that PostgreSQL knows.
+    known = {
+        run for (run,) in database.rows("select run::text from etl_output union select run::text from etl_segment")
+    }
+    lake = Lake.of(database.settings).root
+    assert {path.name.removeprefix("run=") for path in lake.glob("*/*/*/run=*")} <= known
+    assert point == "loaded" or not list((database.settings.state_dir / "etl").iterdir())
