@@ -1,0 +1,54 @@
+"""Tickets, queues and agents on their whole way: from the event log on a real PostgreSQL through nights to facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from etl.columns import FROM_PAYLOAD
+from etl.sql.order import BY_NAME
+from tests.database.test_etl import read, require, run
+from tests.support.etl_events import Event, insert
+from tests.support.metric_stream import stream
+from tests.support.reference_metrics import Event as Told
+from tests.support.reference_metrics import Facts, facts_of, ticket_facts
+from tests.support.reference_queues import agent_facts, queue_facts
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def in_log(told: Told) -> Event:
+    said = {key: told[name] for name, key in FROM_PAYLOAD.items() if told.get(name) is not None}
+    return Event(
+        type=told["type"], subject=told["subject"], at=EPOCH + timedelta(microseconds=told["occurred_us"]),
+        payload=said, seq=told["seq"], id=UUID(told["event_id"]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_one"), [("ticket", ticket_facts), ("queue_entry", queue_facts), ("agent_session", agent_facts)]
+)
+def test_facts_after_three_nights_equal_the_reference(
+    database: Any, kind: Any, of_one: Callable[[list[Told]], Facts]
+) -> None:
+    events = list({told["event_id"]: told for told in stream(kind, 31, subjects=120, longest=150)}.values())
+    Random(5).shuffle(events)
+    third = len(events) // 3
+    nights = events[:third], events[third : 2 * third], events[2 * third :]
+    # Sent again on the next night, and dated anew: what came first holds.
+    again = [told | {"occurred_us": told["occurred_us"] + 5_000_000} for told in nights[0][::10]]
+    for night in (nights[0], [*nights[1], *again], nights[2]):
+        insert(database.engine, map(in_log, night))
+        require(run(database))
+    for dataset, wanted in facts_of(events, of_one).items():
+        # When they came in is the database's to say, and with it what is late.
+        columns = [name for name in BY_NAME[dataset].columns if name != "late"]
+        places = [list(BY_NAME[dataset].columns).index(name) for name in columns]
+        found = read(database, dataset, columns=", ".join(columns))
+        assert len(found) == len(wanted), dataset
+        assert set(found) == {tuple(row[place] for place in places) for row in wanted}, dataset
