@@ -58,6 +58,9 @@ async def originate(
         action = headers(order, token)
     except ValueError as error:
         return Refused(at=now(), message=str(error))
+    # The acknowledgement is dated by the sending: this task may run behind events that came with the answer, and the
+    # call would seem to have rung before Asterisk took it.
+    sent_at = now()
     try:
         answer = await link.send(action)
     except NotSent:
@@ -66,7 +69,7 @@ async def originate(
         return Unclear(at=now())
     if answer.get("response") == "Error":
         return Refused(at=now(), message=_said(answer))
-    return Accepted(at=now())
+    return Accepted(at=sent_at)
 
 
 def mark(mark_id: str) -> dict[str, str | list[str]]:

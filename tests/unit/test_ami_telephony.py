@@ -36,6 +36,24 @@ async def test_a_refusal_is_kept_in_words_that_the_database_takes():
         link.close()
 
 
+async def test_an_order_is_accepted_before_the_call_rings_also_when_both_are_read_at_once():
+    def react(ami: FakeAmi, action: dict[str, str]) -> None:
+        ami.answer(action)
+        ami.event("DialState; DestUniqueid=d-00000000-0000-0000-0000-000000000007; DialStatus=RINGING")
+
+    fake = FakeAmi(on_action=react)
+    async with fake.serve() as port:
+        link = link_to(port)
+        await link.connect()
+        telephony = AmiTelephony(link, b"k" * 32, now)
+        accepted = await telephony.originate(ORDER)
+        rang = [one for _, one in await telephony.next_events()]
+        while not rang:
+            rang = [one for _, one in await telephony.next_events()]
+        assert accepted.at < rang[0].at
+        link.close()
+
+
 SHOWN = "CoreShowChannel; ActionID={id}; Uniqueid=d-00000000-0000-0000-0000-000000000007; ChannelState=6"
 
 
