@@ -1,7 +1,7 @@
 """Brings batches of events into the log: COPY into a stage, then an insert that leaves alone what is there already.
 
-Doing it again changes nothing, so that whoever is in doubt whether a commit came through does it again. A row that
-PostgreSQL refuses is found by halving, and becomes a dead letter; the rest of its batch lands.
+Doing it again changes nothing, so that whoever is in doubt whether a commit came through does it again. Rows that
+PostgreSQL refuses are found and become dead letters; the rest of their batch lands.
 """
 
 from __future__ import annotations
@@ -73,10 +73,26 @@ class Landing:
             if not _is_poison(error):
                 raise
             if len(batches) == 1:
-                return [await self._halve(connection, batches[0], str(error).splitlines()[0])]
+                return [await self._cure(connection, batches[0], str(error).splitlines()[0])]
         return [landed for batch in batches for landed in await self.store(connection, [batch])]
 
+    async def _cure(self, connection: Connection, batch: Batch, detail: str) -> Landed:
+        """Asks of each payload by itself, in one round trip: a source may send nothing but poison."""
+        await connection.execute(_ASK)
+        rows = await connection.execute(_REFUSALS, [[event.payload for event in batch.events]])
+        refusals = {place - 1: told for place, told in await rows.fetchall()}
+        if not refusals:
+            return await self._halve(connection, batch, detail)
+        poison = [
+            letter(batch.events[place].number, Reason.SCHEMA, told, batch.events[place].raw)
+            for place, told in refusals.items()
+        ]
+        well = [event for place, event in enumerate(batch.events) if place not in refusals]
+        (landed,) = await self.store(connection, [_part(batch, well, (*batch.letters, *poison))])
+        return Landed(duplicates=landed.duplicates, refused=[*poison, *landed.refused])
+
     async def _halve(self, connection: Connection, batch: Batch, detail: str) -> Landed:
+        """What no payload is to blame for: the row that is lands as a letter, after a step for each doubling."""
         if len(batch.events) == 1:
             (event,) = batch.events
             poison = letter(event.number, Reason.SCHEMA, detail, event.raw)
@@ -195,6 +211,21 @@ create temp table collect_stage (
     ordinal integer, occurred_at timestamptz, event_id uuid, schema_v smallint, unknown boolean, seq integer,
     tenant_id text, source text, type text, subject_type text, subject_id text, payload jsonb
 ) on commit delete rows
+"""
+_ASK = """
+create or replace function pg_temp.collect_refusal(payload bytea) returns text language plpgsql as $$
+begin
+    perform convert_from(payload, 'UTF8')::jsonb;
+    return null;
+exception when others then
+    return sqlerrm;
+end $$
+"""
+_REFUSALS = """
+select place, told
+from (select place, pg_temp.collect_refusal(payload) as told
+      from unnest(%b::bytea[]) with ordinality as one (payload, place)) as asked
+where told is not null order by place
 """
 _COPY = """
 copy collect_stage (ordinal, occurred_at, event_id, schema_v, unknown, seq, tenant_id, source, type, subject_type,

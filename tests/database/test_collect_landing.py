@@ -99,8 +99,13 @@ async def test_one_id_of_two_tenants_is_two_events(database, connections, landin
     assert database.rows("select tenant_id from event order by 1") == [("acme",), ("globex",)]
 
 
-@pytest.mark.parametrize("places", [[0], [36], [4, 5, 30]])
-async def test_a_poisoned_row_is_found_and_the_rest_of_its_batch_lands(database, connections, landing, places):
+@pytest.mark.parametrize("found", ["by its payload", "by halving"])
+@pytest.mark.parametrize("places", [[0], [36], [4, 5, 30], list(range(37))], ids=str)
+async def test_a_poisoned_row_is_found_and_the_rest_of_its_batch_lands(
+    database, connections, landing, places, found, monkeypatch
+):
+    if found == "by halving":
+        monkeypatch.setattr(landing, "_cure", landing._halve)
     lines = [line(type="crm.note", seq=n, payload={"n": 1}) for n in range(37)]
     raw = ndjson(lines).split(b"\n")[:-1]
     for place in places:
@@ -116,6 +121,25 @@ async def test_a_poisoned_row_is_found_and_the_rest_of_its_batch_lands(database,
     assert database.rows("select tenant_id, reason, source from event_dead") == [("acme", "schema", "helpdesk")] * len(
         places
     )
+
+
+async def test_a_source_that_sends_nothing_but_poison_takes_no_more_time(connections, landing, monkeypatch):
+    landings = 0
+    land = landing._land
+
+    async def counted(*arguments):
+        nonlocal landings
+        landings += 1
+        return await land(*arguments)
+
+    monkeypatch.setattr(landing, "_land", counted)
+    raw = [one.replace(b'"T-1"', b'"T-1", "type": "crm.note", "payload": {"n": 1e999999}')
+           for one in ndjson(line(type=None, payload=None) for _ in range(1000)).splitlines()]  # fmt: skip
+    events, letters = read_lines(enumerate(raw, 1), terms())
+    assert not letters
+    sick = Batch(tenant_id="acme", source="helpdesk", received_at=datetime.now(UTC), events=events)
+    (landed,) = await connections.run(lambda c: landing.store(c, [sick]))
+    assert (len(landed.refused), landings) == (1000, 2)
 
 
 async def test_letters_are_kept_once_however_often_they_come(database, connections, landing):
