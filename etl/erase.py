@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from dialer.clock import utc_now
 from dialer.errors import InvalidInput, RefusedBySafety
-from dialer.storage import audit
+from dialer.storage import audit, guards
 from dialer.storage.session import plain_errors
 from etl.columns import ERASED, HISTORY, SEGMENT, SUBJECT_INDEX, Columns
 from etl.engines.sql import inline
@@ -37,7 +37,7 @@ _FORGET = {
         "tries": "update answer_try set keys = '' where attempt_id = any(:calls)",
         "results": "update flow_result set detail = null, callback_at = null where attempt_id = any(:calls)",
         "digits": "update cel_event set digit = null where attempt_id = any(:calls) and digit is not null",
-        "calls": "update attempt set number = 'erased' where id = any(:calls)",
+        "calls": f"update attempt set number = '{guards.ERASED}' where id = any(:calls)",
         "events": """
             update event set payload = payload - '{value,keys,callback_at}'::text[]
             where tenant_id = :tenant and occurred_at >= :since and subject_id = any(:names)

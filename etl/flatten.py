@@ -77,7 +77,8 @@ class Flatten:
         make_durable(self._folder, self._files)
         found = self._connection.execute(
             f"SELECT count(*) FILTER ({_IS_EVENT}), count(*) FILTER (NOT ({_IS_EVENT})), min(occurred_us), "
-            f"max(occurred_us), max(ingested_us) FROM read_parquet([{', '.join(map(quoted, self._files))}])"
+            f"max(occurred_us), max(ingested_us) FROM read_parquet([{', '.join(map(quoted, self._files))}], "
+            "hive_partitioning = false)"
         ).fetchone()
         assert found is not None
         events, made, first_us, last_us, as_of_us = found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dialer.calls.attempt import State
 
+ERASED = "erased"
+"""The number of an attempt whose person was forgotten."""
 _FUNCTION = """
 create or replace function attempt_guard() returns trigger language plpgsql as $guard$
 declare
@@ -17,6 +19,10 @@ begin
   if old.state = 'ended' then
     settled := new;
     settled.slot_until := old.slot_until;
+    -- The person asked to be forgotten: whom it was dialled to goes, what came of it stays.
+    if new.number = '{ERASED}' then
+      settled.number := old.number;
+    end if;
     if settled is distinct from old then
       raise exception 'attempt % has its verdict: nothing of it changes any more', old.id
         using errcode = 'check_violation';
@@ -46,4 +52,4 @@ def statements() -> list[str]:
     over several at once too: the tracker gathers what happens within a moment into one update.
     """
     states = ", ".join(f"'{state.value}'" for state in State)
-    return [_FUNCTION.format(states=states), _ON_UPDATE, _ON_DELETE]
+    return [_FUNCTION.format(states=states, ERASED=ERASED), _ON_UPDATE, _ON_DELETE]
