@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from sqlalchemy import text
 
 from dialer.lab.subscribers import load_behaviours
@@ -21,8 +24,10 @@ from dialer.lab.truth import TruthRow, read_truth, write_truth_csv
 from dialer.lab.up import Lab, running
 from dialer.storage.session import sync_engine
 from dialplan.render import render_node
+from etl.reports.catalogue import REPORTS
 from tests.lab.caller import Ami
 from tests.lab.conftest import no_channels
+from tests.support.carrier_figures import JUDGES, PRICE
 
 pytestmark = pytest.mark.lab
 
@@ -77,6 +82,8 @@ class Result:
     verified: subprocess.CompletedProcess[str]
     """Against the node's record and the carrier's."""
     ami: bytes
+    reports: dict[str, list[dict[str, Any]]]
+    """Rows by report, made of a nightly run."""
 
 
 def kind_of(index: int) -> tuple[str, str, int]:
@@ -116,6 +123,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     folder = tmp_path_factory.mktemp("campaign")
     campaign, numbers = write_files(folder)
     with running("three-hundred", render_node=render_node, numbers=numbers, base=folder / "lab") as lab:
+        settings = YAML(typ="safe", pure=True).load(lab.settings_file)
+        settings["trunks"][0]["tariff"] = [PRICE]
+        lab.settings_file.write_text(json.dumps(settings), encoding="utf-8")
         heard = bytearray()
         watch = Ami(lab, "dialer-watch")
         listening = threading.Thread(target=watch.record, args=(heard,))
@@ -139,11 +149,33 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
             ],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        yield collect(lab, done.stdout, verified, bytes(heard))
+        command(lab, "etl", "run")
+        reports = {
+            name: [json.loads(line) for line in command(lab, "report", name, *of, "--json").splitlines()]
+            for name in JUDGES
+            for of in [["--campaign", "health-check"] if REPORTS[name].one_campaign else []]
+        }
+        yield collect(lab, done.stdout, verified, bytes(heard), reports)
         no_channels(lab)
 
 
-def collect(lab: Lab, summary: str, verified: subprocess.CompletedProcess[str], ami: bytes) -> Result:
+def command(lab: Lab, *words: str) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *words, "--settings", str(lab.settings_file)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def collect(
+    lab: Lab,
+    summary: str,
+    verified: subprocess.CompletedProcess[str],
+    ami: bytes,
+    reports: dict[str, list[dict[str, Any]]],
+) -> Result:
     truth: dict[str, list[TruthRow]] = {}
     for row in read_truth(lab):
         truth.setdefault(row.number, []).append(row)
@@ -161,7 +193,10 @@ def collect(lab: Lab, summary: str, verified: subprocess.CompletedProcess[str], 
     engine.dispose()
     assert all(row.closed_as and not row.on_hold for row in people)
     names = {row.numbers[0]: row.fields["first_name"] for row in people}
-    return Result(truth=truth, attempts=attempts, tries=tries, names=names, summary=summary, verified=verified, ami=ami)
+    return Result(
+        truth=truth, attempts=attempts, tries=tries, names=names, summary=summary, verified=verified, ami=ami,
+        reports=reports,
+    )  # fmt: skip
 
 
 def expected_behaviour(index: int, nth: int) -> str:
@@ -275,3 +310,9 @@ def test_the_summary_counts_every_call(result):
     for disposition, count in counts.items():
         line = next(line for line in result.summary.splitlines() if f" {disposition} " in line)
         assert str(count) in line
+
+
+@pytest.mark.parametrize("report", JUDGES)
+def test_every_figure_of_a_report_is_the_carriers(result, report):
+    wrong = JUDGES[report](result.reports[report], result.truth)
+    assert not wrong, "\n".join(wrong[:40])
