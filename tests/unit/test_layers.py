@@ -15,6 +15,8 @@ STOREYS = {
         "clock",
         "phone",
         "settings",
+        "tariffs",
+        "tariffs",
         "secret_file",
         "names",
         "tokens",
