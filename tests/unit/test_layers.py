@@ -16,7 +16,6 @@ STOREYS = {
         "phone",
         "settings",
         "tariffs",
-        "tariffs",
         "secret_file",
         "names",
         "tokens",
