@@ -19,6 +19,8 @@ from dialer.settings import (
     CapLimits,
     CapSettings,
     CollectSettings,
+    EtlSettings,
+    KeepSettings,
     LimitSettings,
     NodeSettings,
     QuotaSettings,
@@ -132,6 +134,8 @@ def test_the_state_page_names_every_state():
         CapSettings,
         CapLimits,
         CollectSettings,
+        EtlSettings,
+        KeepSettings,
         LimitSettings,
         NodeSettings,
         QuotaSettings,
@@ -141,4 +145,5 @@ def test_the_state_page_names_every_state():
 )
 def test_every_setting_is_explained(part):
     explained = re.findall(r"`(?:\w+\.)?(\w+)`", page("settings.md"))
-    assert set(part.model_fields) - {"agi", "ami", "caps", "limits", "nodes", "quota", "trunks"} <= set(explained)
+    groups = {"agi", "ami", "caps", "keep", "limits", "nodes", "quota", "trunks"}
+    assert set(part.model_fields) - groups <= set(explained)
