@@ -168,6 +168,27 @@ STORIES = [
         figures={"transfers_agent": 3, "ping_pong": 0, "agent_stations": 4},
     ),
     Story(
+        name="who comes back after another had it between is no ping-pong",
+        story="""
+            10:00 created channel=email agent=ann group=a
+            10:10 transferred agent=bob
+            10:20 queued group=a
+            10:30 assigned agent=cid
+            10:40 transferred agent=ann
+        """,
+        figures={"transfers_agent": 2, "ping_pong": 0, "agent_stations": 4},
+    ),
+    Story(
+        name="new again, though an agent has it",
+        story="""
+            10:00 created channel=email agent=ann
+            10:10 updated status=new
+            10:20 assigned agent=bob
+        """,
+        figures={"status": "open", "queue_us": 0, "requester_wait_us": 1200},
+        spans=[("open", "10:00", "10:10"), ("new", "10:10", "10:20"), ("open", "10:20", None)],
+    ),
+    Story(
         name="back into the queue and to the same agent is no transfer",
         story="""
             10:00 created channel=email group=a

@@ -194,6 +194,17 @@ QUEUES = [
         figures={"is_open": True, "talk_us": 0, "acw_us": None, "wrapped_us": "10:01:05"},
     ),
     Story(
+        name="wrapped up while the caller is on hold",
+        story="""
+            10:00:00 entered queue=sales channel=telephone
+            10:00:10 answered agent=ann
+            10:01:00 held
+            10:01:30 wrapped agent=ann
+            10:02:00 ended reason=completed
+        """,
+        figures={"talk_us": 50, "hold_us": 60, "acw_us": None},
+    ),
+    Story(
         name="after the end nobody rings or talks",
         story="""
             10:00:00 entered queue=sales channel=telephone
