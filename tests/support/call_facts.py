@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
-from etl.columns import HISTORY, KNOWN, SEGMENT
+from etl.columns import HISTORY, KNOWN, SEGMENT, STEP
 from etl.engines.port import Engine
 from etl.sql.order import ORDER
 from tests.support.facts import write_parquet
@@ -137,7 +137,10 @@ class Stream:
             verdict = random.choice(VERDICTS)
         if random.random() < 0.95:
             self._end(own, subject, at, whose, verdict)
-        return [one for one in own if random.random() < 0.97]
+        kept = [one for one in own if one["type"] == STEP or random.random() < 0.97]
+        # The path is part of the dialogue's end.
+        has_path = any(one["type"] == "dialogue.ended" for one in kept)
+        return [one for one in kept if has_path or one["type"] != STEP]
 
     def _end(self, own: list[Row], subject: str, at: int, whose: Row, verdict: Verdict) -> None:
         random, (disposition, sip, cause) = self._random, verdict
