@@ -70,7 +70,7 @@ class Landing:
                 self._days.clear()
                 return await self._land(connection, batches)
         except psycopg.Error as error:
-            if not _is_poison(error):
+            if not _is_poison(error) or not any(batch.events for batch in batches):
                 raise
             if len(batches) == 1:
                 return [await self._cure(connection, batches[0], str(error).splitlines()[0])]
