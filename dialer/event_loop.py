@@ -19,4 +19,8 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Runs the coroutine to its end, as asyncio.run does."""
     gc.freeze()  # what has been imported stays for good
     gc.set_threshold(*GARBAGE_AFTER)
-    return uvloop.run(main)
+    try:
+        return uvloop.run(main)
+    finally:
+        # Libraries clean up as the interpreter ends, and complain on stderr (nanobind) of what is kept from them.
+        gc.unfreeze()
