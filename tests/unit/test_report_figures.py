@@ -468,3 +468,31 @@ def test_nothing_is_a_report_without_rows(facts):
     for name, report in REPORTS.items():
         if not report.one_campaign:
             assert shown(facts.duck, facts.table(name), ()) == [], name
+
+
+def brute(calls: list[tuple[int, int]], from_us: int, to_us: int) -> int:
+    """The most calls at once in [from, to), by looking at every moment at which one begins, and at the first."""
+    moments = [from_us, *(begin for begin, _ in calls if from_us <= begin < to_us)]
+    return max(sum(begin <= moment < end for begin, end in calls) for moment in moments)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_most_calls_at_once_are_those_of_going_through_all(tmp_path, seed):
+    random_ = random.Random(seed)
+    step_us = random_.choice((1, SECOND, 7 * SECOND, 10 * SECOND))
+    spans = []
+    for _ in range(150):
+        # Around midnight and around an hour, on moments that are often the same.
+        begin = random_.choice((at("00:00"), at("09:00"))) + random_.randrange(-400, 400) * step_us
+        spans.append((begin, begin + random_.randrange(1, 300) * random_.choice((step_us, SECOND))))
+    with given(tmp_path) as facts:
+        facts.add("call_fact", *(call(n, "00:00", submitted_us=begin, hung_up_us=end, campaign=n % 2 + 1)
+                                 for n, (begin, end) in enumerate(spans)))  # fmt: skip
+        rows = facts.report("calls_at_once", "period_start_local", "campaign", "peak_calls")
+        trunks = facts.report("trunk_quality", "peak_channels")
+    assert trunks == [(brute(spans, at("00:00"), at("+1d 00:00")),)]
+    for start, campaign, peak in rows:
+        hour = at(start[11:16])
+        own = [one for n, one in enumerate(spans) if campaign is None or campaign == ("spring", "autumn")[n % 2]]
+        assert peak == brute(own, hour, hour + 3600 * SECOND), (start, campaign)
+    assert len(rows) >= 6

@@ -1,23 +1,55 @@
--- The calls of the period; and for every moment at which their number on a trunk changed, how many there were then.
--- A call is on its trunk from the moment it was submitted until it hung up; a call that was on it before counts on.
+-- The calls of the period; and of each trunk the most that were on it at once, and the most that a second began. A call is on
+-- its trunk from the moment it was submitted until it hung up; one that was on it before counts on. Gone through is only each
+-- stretch of 10 s that can hold the peak: more calls were there or began in it than there were, for certain, in another.
 WITH seized AS (
-  SELECT node, trunk, submitted_us AS begin_us, COALESCE(hung_up_us, ended_us, :as_of_us) AS end_us
+  SELECT node, trunk, greatest(submitted_us, :from_us) AS begin_us, COALESCE(hung_up_us, ended_us, :as_of_us) AS end_us
   FROM call_fact
   WHERE tenant = :tenant AND is_seizure AND submitted_us < :to_us
-    AND COALESCE(hung_up_us, ended_us, :as_of_us) >= :from_us
+    AND COALESCE(hung_up_us, ended_us, :as_of_us) > :from_us
     AND (:campaign IS NULL OR campaign = :campaign)
-), edge AS (
-  SELECT node, trunk, greatest(begin_us, :from_us) AS at_us, 1 AS step FROM seized
+), changed AS (
+  SELECT node, trunk, begin_us - begin_us % 10000000 AS stretch_us, COUNT(*) AS begun, 0 AS over
+  FROM seized GROUP BY node, trunk, begin_us - begin_us % 10000000
   UNION ALL
-  SELECT node, trunk, end_us AS at_us, -1 AS step FROM seized WHERE end_us < :to_us
+  SELECT node, trunk, end_us - end_us % 10000000, 0, COUNT(*)
+  FROM seized WHERE end_us < :to_us GROUP BY node, trunk, end_us - end_us % 10000000
+), stretch AS (
+  SELECT node, trunk, stretch_us, CAST(SUM(begun) AS BIGINT) AS begun, CAST(SUM(begun - over) AS BIGINT) AS net
+  FROM changed GROUP BY node, trunk, stretch_us
+), course AS (
+  SELECT node, trunk, stretch_us, begun, CAST(SUM(net) OVER (
+           PARTITION BY node, trunk ORDER BY stretch_us NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+         ) AS BIGINT) AS calls_after, net
+  FROM stretch
+), certain AS (
+  SELECT node, trunk, MAX(calls_after) AS calls_at_once FROM course GROUP BY node, trunk
+), busy AS (
+  SELECT c.node, c.trunk, c.stretch_us, c.calls_after - c.net AS calls_before
+  FROM course AS c JOIN certain AS s ON s.node IS NOT DISTINCT FROM c.node AND s.trunk IS NOT DISTINCT FROM c.trunk
+  WHERE c.calls_after - c.net + c.begun > s.calls_at_once
+), edge AS (
+  SELECT b.node, b.trunk, b.stretch_us, b.calls_before, s.begin_us AS at_us, 1 AS step
+  FROM seized AS s
+  JOIN busy AS b ON b.node IS NOT DISTINCT FROM s.node AND b.trunk IS NOT DISTINCT FROM s.trunk
+    AND b.stretch_us = s.begin_us - s.begin_us % 10000000
+  UNION ALL
+  SELECT b.node, b.trunk, b.stretch_us, b.calls_before, s.end_us, -1
+  FROM seized AS s
+  JOIN busy AS b ON b.node IS NOT DISTINCT FROM s.node AND b.trunk IS NOT DISTINCT FROM s.trunk
+    AND b.stretch_us = s.end_us - s.end_us % 10000000
+  WHERE s.end_us < :to_us
 ), moment AS (
-  SELECT node, trunk, at_us, CAST(SUM(step) AS BIGINT) AS net FROM edge GROUP BY node, trunk, at_us
+  SELECT node, trunk, stretch_us, calls_before, at_us, CAST(SUM(step) AS BIGINT) AS net
+  FROM edge GROUP BY node, trunk, stretch_us, calls_before, at_us
 ), on_trunk AS (
-  SELECT node, trunk, at_us,
-         CAST(SUM(net) OVER (PARTITION BY node, trunk ORDER BY at_us NULLS LAST
-                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS BIGINT) AS calls_at_once
+  SELECT node, trunk, at_us, calls_before + CAST(SUM(net) OVER (
+           PARTITION BY node, trunk, stretch_us ORDER BY at_us NULLS LAST
+           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+         ) AS BIGINT) AS calls_at_once
   FROM moment
-), begun AS (
+  UNION ALL
+  SELECT node, trunk, :from_us, calls_at_once FROM certain
+), second AS (
   SELECT node, trunk, submitted_us - submitted_us % 1000000 AS at_us, COUNT(*) AS begun_in_second
   FROM call_fact
   WHERE tenant = :tenant AND is_seizure AND submitted_us >= :from_us AND submitted_us < :to_us
@@ -31,8 +63,10 @@ FROM call_fact
 WHERE tenant = :tenant AND submitted_us >= :from_us AND submitted_us < :to_us
   AND (:campaign IS NULL OR campaign = :campaign)
 UNION ALL
-SELECT node, trunk, NULL, at_us, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL, calls_at_once, NULL
-FROM on_trunk
+SELECT node, trunk, NULL, MIN(at_us), FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL,
+       MAX(calls_at_once), NULL
+FROM on_trunk GROUP BY node, trunk
 UNION ALL
-SELECT node, trunk, NULL, at_us, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL, NULL, begun_in_second
-FROM begun
+SELECT node, trunk, NULL, MIN(at_us), FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL, NULL,
+       MAX(begun_in_second)
+FROM second GROUP BY node, trunk
