@@ -17,10 +17,13 @@ from etl.flatten import Flat, Flatten
 
 CHUNK_BYTES = 96 << 20
 """Of the dump as text: so much is made a file of the segment at once, while the next is read."""
+# What is written later, and was begun before, carries the moment of its beginning as that of its coming in. Sessions of
+# others who may write show it only to roles that may read all statistics; without, nothing is pruned.
 _NOW = text("""
 select pg_snapshot_xmin(pg_current_snapshot())::text as next_xid,
        case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end::text as since
 from pg_stat_activity where backend_type = 'client backend' and datname = current_database()
+  and has_table_privilege(usesysid, 'event', 'insert')
 """)
 _DUMP = """
 copy (

@@ -13,7 +13,7 @@ import duckdb
 from dialer.errors import DialerError
 from etl import event_types
 from etl.columns import FILLED_BY, FROM_PAYLOAD, KNOWN, SEGMENT, STEP
-from etl.engines.duckdb import PARQUET, quoted
+from etl.engines.duckdb import FETCH_ROWS, PARQUET, quoted
 from etl.lake import make_durable
 
 _RAW = {
@@ -55,8 +55,6 @@ class Flatten:
         self._connection.execute(_PLAIN)
         self._connection.execute(_KNOWN)
         self._connection.execute("SET VARIABLE tenant = $tenant", {"tenant": tenant})
-        if _upcast():
-            self._connection.create_function("upcast", _newest, ["VARCHAR", "BIGINT", "VARCHAR"], "VARCHAR")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flatten")
         self._waiting: Future[None] | None = None
         self._files: list[Path] = []
@@ -108,10 +106,31 @@ class Flatten:
             f"max_line_size = {LONGEST_BYTES}, buffer_size = {4 * LONGEST_BYTES})"
         )
         chunk.unlink()
+        self._upcast()
         self._connection.execute(f"COPY ({_flat(self._filled())}) TO {quoted(file)} ({PARQUET})")
         self._connection.execute("DROP TABLE chunk")
         self._files.append(file)
         self._events += events
+
+    def _upcast(self) -> None:
+        """Makes payloads of older versions those of the newest; one that cannot be made has no version any more."""
+        newer = {name: one.version for name, one in event_types.TYPES.items() if one.upcasters}
+        older = " OR ".join(f"(type = '{name}' AND schema_v < {version})" for name, version in newer.items())
+        if not older:
+            return
+        path = self._scratch / "upcast.ndjson"
+        rows = self._connection.execute(f"SELECT rowid, type, schema_v, plain(payload) FROM chunk WHERE {older}")
+        with path.open("w", encoding="utf-8") as file:
+            while some := rows.fetchmany(FETCH_ROWS):
+                for row, name, version, payload in some:
+                    file.write(json.dumps({"row": row, "newest": _newest(name, version, payload)}) + "\n")
+        self._connection.execute(
+            "UPDATE chunk SET payload = coalesce(newest, payload), "
+            "schema_v = CASE WHEN newest IS NOT NULL THEN schema_v END "
+            f"FROM read_json({quoted(path)}, format = 'newline_delimited', "
+            "columns = {'row': 'BIGINT', 'newest': 'VARCHAR'}) AS upcast WHERE chunk.rowid = upcast.row"
+        )
+        path.unlink()
 
     def _filled(self) -> list[str]:
         """The columns that the chunk's events can fill; readers find the others NULL."""
@@ -186,7 +205,7 @@ def _flat(columns: Sequence[str]) -> str:
     }
     return f"""
         SELECT {_listed(read, columns)}
-        FROM (SELECT *, json_transform({_payload()}, '{structure}') AS p FROM chunk)
+        FROM (SELECT *, json_transform(plain(payload), '{structure}') AS p FROM chunk)
         LEFT JOIN known ON known.name = type
         UNION ALL
         SELECT {_listed(restored, columns)}
@@ -195,7 +214,7 @@ def _flat(columns: Sequence[str]) -> str:
             FROM (
                 SELECT *, unnest([{moments}]) AS moment
                 FROM (
-                    SELECT *, json_transform({_payload()}, '{structure}') AS p
+                    SELECT *, json_transform(plain(payload), '{structure}') AS p
                     FROM chunk WHERE type = 'attempt.restored'
                 )
             )
@@ -220,17 +239,10 @@ def _listed(values: Mapping[str, str], columns: Sequence[str]) -> str:
     return ", ".join(f"CAST({values[name]} AS {kinds[SEGMENT[name]]}) AS {name}" for name in columns)
 
 
-def _payload() -> str:
-    """A payload as the newest version has it."""
-    if not _upcast():
-        return "plain(payload)"
-    older = " OR ".join(f"(type = '{name}' AND schema_v < {one.version})" for name, one in _upcast().items())
-    return f"CASE WHEN {older} THEN upcast(type, schema_v, plain(payload)) ELSE plain(payload) END"
-
-
-def _upcast() -> dict[str, event_types.EventType]:
-    return {name: one for name, one in event_types.TYPES.items() if one.upcasters}
-
-
-def _newest(name: str, version: int, payload: str) -> str:
-    return json.dumps(event_types.TYPES[name].upcast(json.loads(payload), version))
+def _newest(name: str, version: int, payload: str) -> str | None:
+    """An older payload as the newest version has it, in the text form of COPY; None when it cannot be made."""
+    try:
+        newest = event_types.TYPES[name].upcast(json.loads(payload), version)
+    except event_types.Refused:
+        return None
+    return json.dumps(newest).replace("\\", "\\\\")

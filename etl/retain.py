@@ -22,6 +22,7 @@ from etl.engines.port import Written
 from etl.lake import day_number
 from etl.pipeline import Elsewhere, Night, scratch_of, turn
 
+DAYS_A_MONTH = 365 / 12
 ABANDONED = timedelta(days=1)
 _PARTITIONS = text("""
 select c.relname as name, c.relispartition as attached, coalesce(i.inhdetachpending, false) as pending
@@ -57,6 +58,7 @@ delete from etl_output where tenant_id = :tenant and dataset = :dataset and day 
 _OLD_SEGMENTS = text("""
 select run, files from etl_segment where tenant_id = :tenant and taken_by is not null and last_us < :before_us
 """)
+_OLD_STAGES = text("delete from etl_stage where run in (select run from etl_run where began_at < :before)")
 _DROP_SEGMENT = text("delete from etl_segment where run = :run")
 
 
@@ -82,11 +84,14 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
             _drop_partition(night, name, state, done)
     left = min((_day(name) for name, _ in _partitions(night)), default=oldest)
     _sweep(night, now)
+    before = now - timedelta(days=keep.lake_months * DAYS_A_MONTH)
+    with plain_errors(), night.database.begin() as connection:
+        connection.execute(_OLD_STAGES, {"before": before})
     for tenant in tenants:
         say(f"lake: {tenant}")
         values = {
             "tenant": tenant,
-            "day": today - timedelta(days=keep.lake_months * 365 // 12),
+            "day": before.date(),
             "replaced_before": now - timedelta(days=keep.replaced_days),
             "before_us": day_number(left) * DAY_US,
         }

@@ -3,6 +3,7 @@ WITH judged AS (
     SELECT
         CASE
             WHEN segment.kind IS NOT NULL THEN NULL
+            WHEN segment.schema_v IS NULL THEN 'upcast_failed'
             WHEN known.name IS NOT NULL THEN 'newer_version'
             WHEN segment.type LIKE 'campaign.%' OR segment.type LIKE 'contact.%' THEN 'no_metric'
             ELSE 'unknown_type'

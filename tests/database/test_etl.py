@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import text
 
 from dialer.storage.session import sync_engine
-from etl import lanes
-from etl.columns import HISTORY
+from etl import event_types, flatten, lanes
+from etl.columns import HISTORY, KNOWN
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
 from etl.sql.order import ORDER
@@ -261,3 +261,21 @@ def test_a_night_that_is_killed_is_as_if_it_had_not_been(database, tmp_path, poi
     lake = Lake.of(database.settings).root
     assert {path.name.removeprefix("run=") for path in lake.glob("*/*/*/run=*")} <= known
     assert point == "loaded" or not list((database.settings.state_dir / "etl").iterdir())
+
+
+def test_an_older_version_is_read_as_the_newest(database, monkeypatch):
+    def second(payload):
+        return {**payload, "group": payload["team"].lower()}
+
+    newer = replace(event_types.TYPES["ticket.created"], upcasters=(second,))
+    monkeypatch.setattr(event_types, "TYPES", {**event_types.TYPES, "ticket.created": newer})
+    monkeypatch.setattr(flatten, "KNOWN", {**KNOWN, "ticket.created": replace(KNOWN["ticket.created"], version=2)})
+    monkeypatch.setattr(flatten, "_KNOWN", flatten._KNOWN.replace("'ticket', 0, 1)", "'ticket', 0, 2)"))
+    insert(database.engine, [
+        event("ticket.created", "T-1", channel="email", team="FIRST"),
+        event("ticket.created", "T-2", channel="email", group="second", schema_v=2),
+        event("ticket.created", "T-3", channel="email"),
+    ])  # fmt: skip
+    require(run(database))
+    assert read(database, "history_ticket", columns="subject, group_name") == [("T-1", "first"), ("T-2", "second")]
+    assert database.rows("select dropped from etl_stage where stage = 'filter'") == [({"upcast_failed": 1},)]
