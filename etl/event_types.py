@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -160,7 +161,7 @@ class EventType:
     upcasters: tuple[Upcaster, ...] = ()
     """The first makes version 2 of version 1, and so on; pure, and for good: old events are never rewritten."""
 
-    @property
+    @cached_property
     def version(self) -> int:
         """The newest that this release knows."""
         return len(self.upcasters) + 1
