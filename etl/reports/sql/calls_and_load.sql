@@ -8,13 +8,13 @@ WITH seized AS (
     AND COALESCE(hung_up_us, ended_us, :as_of_us) > :from_us
     AND (:campaign IS NULL OR campaign = :campaign)
 ), changed AS (
-  SELECT node, trunk, begin_us - begin_us % 10000000 AS stretch_us, COUNT(*) AS begun, 0 AS over
+  SELECT node, trunk, begin_us - begin_us % 10000000 AS stretch_us, COUNT(*) AS begun, 0 AS ended
   FROM seized GROUP BY node, trunk, begin_us - begin_us % 10000000
   UNION ALL
   SELECT node, trunk, end_us - end_us % 10000000, 0, COUNT(*)
   FROM seized WHERE end_us < :to_us GROUP BY node, trunk, end_us - end_us % 10000000
 ), stretch AS (
-  SELECT node, trunk, stretch_us, CAST(SUM(begun) AS BIGINT) AS begun, CAST(SUM(begun - over) AS BIGINT) AS net
+  SELECT node, trunk, stretch_us, CAST(SUM(begun) AS BIGINT) AS begun, CAST(SUM(begun - ended) AS BIGINT) AS net
   FROM changed GROUP BY node, trunk, stretch_us
 ), course AS (
   SELECT node, trunk, stretch_us, begun, CAST(SUM(net) OVER (
@@ -49,7 +49,7 @@ WITH seized AS (
   FROM moment
   UNION ALL
   SELECT node, trunk, :from_us, calls_at_once FROM certain
-), second AS (
+), in_second AS (
   SELECT node, trunk, submitted_us - submitted_us % 1000000 AS at_us, COUNT(*) AS begun_in_second
   FROM call_fact
   WHERE tenant = :tenant AND is_seizure AND submitted_us >= :from_us AND submitted_us < :to_us
@@ -69,4 +69,4 @@ FROM on_trunk GROUP BY node, trunk
 UNION ALL
 SELECT node, trunk, NULL, MIN(at_us), FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL, NULL,
        MAX(begun_in_second)
-FROM second GROUP BY node, trunk
+FROM in_second GROUP BY node, trunk

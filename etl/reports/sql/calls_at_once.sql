@@ -14,7 +14,7 @@ WITH seized AS (
 ), lived AS (
   SELECT campaign, MIN(begin_us) AS begin_us, MAX(end_us) AS end_us FROM counted GROUP BY campaign
 ), changed AS (
-  SELECT campaign, begin_us - begin_us % 10000000 AS stretch_us, COUNT(*) AS begun, 0 AS over
+  SELECT campaign, begin_us - begin_us % 10000000 AS stretch_us, COUNT(*) AS begun, 0 AS ended
   FROM counted GROUP BY campaign, begin_us - begin_us % 10000000
   UNION ALL
   SELECT campaign, end_us - end_us % 10000000, 0, COUNT(*)
@@ -23,7 +23,7 @@ WITH seized AS (
   SELECT l.campaign, s.start_us, 0, 0
   FROM lived AS l JOIN slot AS s ON s.start_us >= l.begin_us AND s.start_us < l.end_us
 ), stretch AS (
-  SELECT campaign, stretch_us, CAST(SUM(begun) AS BIGINT) AS begun, CAST(SUM(begun - over) AS BIGINT) AS net
+  SELECT campaign, stretch_us, CAST(SUM(begun) AS BIGINT) AS begun, CAST(SUM(begun - ended) AS BIGINT) AS net
   FROM changed GROUP BY campaign, stretch_us
 ), course AS (
   SELECT campaign, stretch_us, stretch_us - stretch_us % 900000000 AS quarter_us, begun, net,
