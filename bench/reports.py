@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bench.figure import Conditions, Figure, Result, Size, rounded
@@ -91,7 +92,7 @@ def csv_rows(folder: Path, size: Size) -> Result:
         ceiling = _best(lambda: duck.connection.execute(plain))
         for name, profile in (("for programs", PROFILES["machine"]),
                               ("for Excel, without formulas", replace(PROFILES["excel"], most_rows=None))):  # fmt: skip
-            took_s = _best(lambda profile=profile: forms.write_csv(duck, table, target, profile))
+            took_s = _best(partial(forms.write_csv, duck, table, target, profile))
             figures.append(rounded(f"rows a second, {name}", "1/s", calls / took_s, calls / ceiling))
             figures.append(rounded("  bytes a second", "MB/s", Path(target).stat().st_size / took_s / 1e6))
         narrow = replace(table, columns=table.columns[:10])
@@ -110,8 +111,8 @@ def _measured(folder: Path, days: int, calls_a_day: int, first: date, last: date
     with facts.opened() as duck:
         for name in NAMES:
             asked = facts.asked(name, first, last)
-            ceiling = _best(lambda asked=asked: _read(duck, facts, asked))
-            took_s = _best(lambda asked=asked: _write(duck, facts, asked, folder / "out.csv"))
+            ceiling = _best(partial(_read, duck, facts, asked))
+            took_s = _best(partial(_write, duck, facts, asked, folder / "out.csv"))
             figures.append(rounded(name, "s", took_s, ceiling))
     figures.append(Figure(name="peak memory", value=round((memory(os.getpid(), "VmHWM:") or 0) / 1e6), unit="MB"))
     conditions: Conditions = {
