@@ -256,6 +256,21 @@ class EtlSettings(_Part):
     keep: KeepSettings = KeepSettings()
 
 
+class OpeningHours(_Part):
+    """When a group of a tenant works on its tickets, by its own clock."""
+
+    tenant: Name
+    group: str = ""
+    """Empty: tickets without a group, and all groups without hours of their own."""
+    time_zone: Annotated[str, _form(_require_zone, "write an IANA name such as Europe/Warsaw")]
+    open: dict[str, str]
+    """Days to time spans, as in the `window` of a campaign file."""
+    holidays: tuple[str, ...] = ()
+    """Countries, or their subdivisions, whose public holidays are closed."""
+    closed: tuple[str, ...] = ()
+    """More closed days, as `2026-12-24` or `2026-12-24..2027-01-01`."""
+
+
 class ReportSettings(_Part):
     """What reports measure service against, in seconds."""
 
@@ -287,6 +302,8 @@ class Settings(_Part):
     collect: CollectSettings = CollectSettings()
     etl: EtlSettings = EtlSettings()
     reports: ReportSettings = ReportSettings()
+    opening_hours: tuple[OpeningHours, ...] = ()
+    """By which tickets' durations are measured a second time; one entry a tenant and group."""
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
     nodes: Annotated[tuple[NodeSettings, ...], _SOME]
@@ -305,7 +322,9 @@ class Settings(_Part):
     @model_validator(mode="after")
     def _names_fit_together(self) -> Settings:
         nodes = [node.name for node in self.nodes]
-        for kind, names in (("node", nodes), ("trunk", [trunk.name for trunk in self.trunks])):
+        hours = [f"{one.tenant} {one.group}".strip() for one in self.opening_hours]
+        kinds = (("node", nodes), ("trunk", [trunk.name for trunk in self.trunks]), ("set of opening hours", hours))
+        for kind, names in kinds:
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 # Whichever was meant, the other's limits would not be kept.
                 raise _wrong("named-twice", f"two {kind}s are called {twice[0]!r}", f"give each {kind} its own name")

@@ -28,6 +28,7 @@ _DECIDING = (
     "engines/*.py",
     "columns.py",
     "flatten.py",
+    "opening.py",
     "tariffs.py",
     "event_types.py",
 )

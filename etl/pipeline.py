@@ -177,7 +177,7 @@ def work_on(
         engine.view("tariff", tariffs.query(night.settings.trunks))
         yield Work(
             engine=engine, lake=night.lake, tenant=page.tenant, run=page.run, scratch=scratch, ledger=page,
-            as_of_us=inputs.as_of_us, stored=inputs.stored, say=say,
+            as_of_us=inputs.as_of_us, stored=inputs.stored, settings=night.settings, say=say,
         )  # fmt: skip
     finally:
         engine.close()

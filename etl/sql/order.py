@@ -1,8 +1,8 @@
 """Which facts are computed from a day's histories, in which order, with which columns.
 
 Each is one file `etl/sql/NAME.sql`: one SELECT that may read `history_KIND` of its kind, the datasets before it of the
-same kind, and `tariff` and `setting`; its parameters are `:as_of_us` (the cut-off: when the last event came in) and
-`:day` (the cohort day, in days since 1970).
+same kind, and `tariff` and `opening`; its parameters are `:as_of_us` (the cut-off: when the last event came in),
+`:day` (the cohort day, in days since 1970) and `:late_after_us`.
 """
 
 from __future__ import annotations
@@ -113,6 +113,15 @@ ORDER: tuple[Dataset, ...] = (
             "one_touch": "BOOLEAN", "one_touch_final_us": "BIGINT", "first_resolution_us": "BIGINT",
             "full_resolution_us": "BIGINT", "reopens": "BIGINT", "solved_us": "BIGINT", "closed_us": "BIGINT",
             "clock_skew": "BOOLEAN", "late": "BOOLEAN",
+        },
+    ),
+    Dataset(
+        name="ticket_business_fact", kind="ticket", key=("tenant", "ticket"),
+        columns={
+            "tenant": "STRING", "ticket": "STRING", "hours_of": "STRING", "first_assignment_us": "BIGINT",
+            "queue_us": "BIGINT", "first_response_us": "BIGINT", "requester_wait_us": "BIGINT",
+            "agent_wait_us": "BIGINT", "hold_us": "BIGINT", "owned_us": "BIGINT", "first_resolution_us": "BIGINT",
+            "full_resolution_us": "BIGINT",
         },
     ),
     # -- queues and agents

@@ -16,7 +16,6 @@ SELECT
     count(*) FILTER (WHERE type = 'ticket.message' AND visibility = 'internal') AS messages_internal,
     count(*) FILTER (WHERE type = 'ticket.message' AND author = 'bot'
         AND coalesce(visibility, 'public') = 'public') AS messages_bot,
-    -- An hour is the lateness that sources are allowed.
-    count(*) FILTER (WHERE ingested_us - occurred_us > 3600000000) > 0 AS late
+    count(*) FILTER (WHERE ingested_us - occurred_us > :late_after_us) > 0 AS late
 FROM history_ticket
 GROUP BY tenant, subject

@@ -7,7 +7,8 @@ from datetime import date
 from pathlib import Path
 
 from dialer.errors import DialerError
-from etl.columns import HISTORY, Kind
+from etl import opening
+from etl.columns import DAY_US, HISTORY, Kind
 from etl.lake import day_number
 from etl.sql.order import ORDER, Dataset
 from etl.stages.work import Work
@@ -19,8 +20,14 @@ NAMED = 5
 def enrich(work: Work, day: date, kind: Kind, history: Sequence[Path], order: Sequence[Dataset] = ORDER) -> None:
     """Writes every dataset of a kind for a day whose history lies in these files."""
     work.engine.register(f"history_{kind}", history, HISTORY[kind])
+    if kind == "ticket":
+        # A day more: events may lie a little ahead of the clock that took them in.
+        last_day = work.as_of_us // DAY_US + 1
+        hours = opening.query(work.settings.opening_hours, work.tenant, day_number(day), last_day)
+        work.engine.view("opening", hours)
     ((subjects,),) = work.engine.rows(f"SELECT count(*) FROM history_{kind} WHERE place = 1", {})
-    parameters = {"as_of_us": work.as_of_us, "day": day_number(day)}
+    late_after_us = work.settings.etl.late_after_s * 1_000_000
+    parameters = {"as_of_us": work.as_of_us, "day": day_number(day), "late_after_us": late_after_us}
     for dataset in order:
         if dataset.kind != kind:
             continue

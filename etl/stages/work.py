@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from uuid import UUID
 
+from dialer.settings import Settings
 from etl.columns import Columns
 from etl.engines.port import Engine, Written
 from etl.lake import Lake, Output
@@ -42,6 +43,7 @@ class Work:
     as_of_us: int
     stored: Mapping[tuple[str, date], Stored]
     """Every dataset and cohort day of the tenant that is read now."""
+    settings: Settings
     say: Callable[[str], None]
     """Tells the operator what is being done."""
     made: list[Output] = field(default_factory=list)

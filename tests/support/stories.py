@@ -18,14 +18,16 @@ from typing import Any
 
 import duckdb
 
-from etl.columns import HISTORY, KNOWN, Kind
+from dialer.settings import OpeningHours
+from etl import opening
+from etl.columns import DAY_US, HISTORY, KNOWN, Kind
 from etl.engines.port import Engine
 from etl.sql.order import BY_NAME, ORDER
 from tests.support.reference_metrics import Event, Facts, cleaned
 
-DAY_US = 86_400_000_000
 START_US = 20_778 * DAY_US
 """2026-11-21T00:00:00Z."""
+PARAMETERS = {"late_after_us": 3_600_000_000}
 FAMILY: dict[Kind, str] = {"ticket": "ticket", "queue_entry": "queue", "agent_session": "agent"}
 _COLUMN = {"group": "group_name"}
 
@@ -93,10 +95,12 @@ def write_history(kind: Kind, events: Iterable[Event], file: Path) -> None:
         )
 
 
-def computed(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) -> tuple[Facts, dict[str, str]]:
+def computed(
+    engine: Engine, kind: Kind, files: Sequence[Path], folder: Path, hours: Sequence[OpeningHours] = ()
+) -> tuple[Facts, dict[str, str]]:
     """What an engine makes of a history: the rows of each published dataset in the order of its key, and its digest."""
     facts: Facts = {}
-    digests = digested(engine, kind, files, folder)
+    digests = digested(engine, kind, files, folder, hours)
     for name in digests:
         dataset = BY_NAME[name]
         order = ", ".join(f"{column} NULLS LAST" for column in dataset.key)
@@ -105,16 +109,19 @@ def computed(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) ->
     return facts, digests
 
 
-def digested(engine: Engine, kind: Kind, files: Sequence[Path], folder: Path) -> dict[str, str]:
+def digested(
+    engine: Engine, kind: Kind, files: Sequence[Path], folder: Path, hours: Sequence[OpeningHours] = ()
+) -> dict[str, str]:
     """The same, but of the rows only their digests."""
     engine.register(f"history_{kind}", files, HISTORY[kind])
+    engine.view("opening", opening.query(hours, "acme", START_US // DAY_US - 2, START_US // DAY_US + 1000))
     digests = {}
     for dataset in ORDER:
         if dataset.kind != kind:
             continue
         columns = list(dataset.columns)
         written = engine.write(
-            dataset.query, {}, dataset.columns, folder / dataset.name,
+            dataset.query, PARAMETERS, dataset.columns, folder / dataset.name,
             order_by=dataset.key if dataset.published else (), digest_of=columns if dataset.published else columns[:1],
         )  # fmt: skip
         engine.register(dataset.name, written.files, dataset.columns)
