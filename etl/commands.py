@@ -22,6 +22,7 @@ from etl.reports.html import page
 from etl.reports.make import Wanted
 from etl.reports.model import Report
 from etl.reports.target import opened
+from etl.zones import from_us
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SETTINGS = click.option(
@@ -169,7 +170,8 @@ def _asked(wanted: Wanted, rows: tuple[str, ...], form: str, profile: str) -> di
         "report": one.name, "version": one.version, "says": one.says, "basis": one.basis, "form": form,
         "profile": profile if form == "csv" else None, "rows_of": list(rows), "tenant": question.tenant,
         "campaign": wanted.campaigns.get(question.campaign) if question.campaign is not None else None,
-        "tz": question.zone.name, "from_us": question.from_us, "to_us": question.to_us, "as_of_us": question.as_of_us,
+        "tz": question.zone.name, "from_utc": from_us(question.from_us).isoformat(),
+        "to_utc": from_us(question.to_us).isoformat(), "as_of_utc": from_us(question.as_of_us).isoformat(),
         "targets": question.targets.model_dump(),
     }  # fmt: skip
 

@@ -39,6 +39,8 @@ _PDD = (
     percentile("pdd_p90_cus", "pdd_us", 90),
     percentile("pdd_p95_cus", "pdd_us", 95),
 )
+_COST = """CASE WHEN MIN(currency) IS DISTINCT FROM MAX(currency) THEN NULL
+  ELSE CAST(COALESCE(SUM(cost_micro), 0) AS BIGINT) END"""
 _MILESTONES = ("accepted", "ringing", "answered", "audio", "hung_up", "ended")
 
 CALLS = (
@@ -105,7 +107,7 @@ CALLS = (
             count("first_reached", "is_first_reached"), count("first_completed", "is_first_completed"),
             so_far("reached_so_far", count("", "is_first_reached"), ("campaign",), "dial"),
             so_far("completed_so_far", count("", "is_first_completed"), ("campaign",), "dial"),
-            total("cost_micro"),
+            Measure(name="cost_micro", sql=_COST, value="cost_micro"),
         ),
         columns=(
             whole("attempts"), whole("answered"), percent("answer_rate", "answered", "attempts"), whole("human"),
@@ -114,7 +116,18 @@ CALLS = (
             percent("yield", "first_reached", "attempts"), whole("reached_so_far"),
             whole("first_completed", says="contacts that this call was the first to complete with"),
             percent("completion_yield", "first_completed", "attempts"), whole("completed_so_far"),
-            money("cost_per_first_completed", "cost_micro", "first_completed"),
+            money("cost_per_first_completed", "cost_micro", "first_completed", says="empty with several currencies"),
+        ),
+    ),
+    Report(
+        name="campaign_by_number_attempt",
+        says="One row a campaign and number of the call to a telephone number: how often the nth is answered.",
+        basis=_SUBMITTED, base="calls", reads=("call_fact",), kind="call",
+        keys=(_CAMPAIGN, whole("number_dial", says="the calls to that number, counted from 1")),
+        measures=(count("attempts"), count("answered", "is_answered"), count("human", "is_human")),
+        columns=(
+            whole("attempts"), whole("answered"), percent("answer_rate", "answered", "attempts"), whole("human"),
+            percent("connect_rate", "human", "attempts"),
         ),
     ),
     Report(

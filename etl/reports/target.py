@@ -23,8 +23,12 @@ def opened(target: str, *, named: bool = False) -> Iterator[IO[bytes]]:
     """
     if target == "-":
         out: BinaryIO = sys.stdout.buffer
-        yield out
-        out.flush()
+        try:
+            yield out
+            out.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough (`| head`). What is left in the buffer must go somewhere as Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     path = Path(target)
     try:

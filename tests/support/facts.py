@@ -93,7 +93,7 @@ class Given:
         def carry(duck: DuckDb, name: str, question: Question, fields: Sequence[str]) -> None:
             columns = dict(TABLES[name].columns) | {f"field_{one}": "STRING" for one in fields}
             file = self.folder / f"{name}.parquet"
-            write_parquet(columns, self.rows.get(name, ()), file)  # type: ignore[arg-type]
+            write_parquet(columns, self.rows.get(name, ()), file)
             duck.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM read_parquet('{file}')")
 
         return Sources(files=files, carry=carry)

@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from zipfile import ZipFile
@@ -182,6 +184,23 @@ def test_a_full_disk_is_told(duck):
     with pytest.raises(DialerError, match="cannot write /dev/full: No space left on device"):
         forms.write_csv(duck, table(), "/dev/full", PROFILES["machine"])
     assert Path("/dev/full").is_char_device()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    write = (
+        "from pathlib import Path\n"
+        "from tests.unit.test_report_forms import PROFILES, forms, make, table, whole\n"
+        f"with make.workshop(300, 1, Path({str(tmp_path)!r})) as duck:\n"
+        "    chosen = table('select range as n from range(1000000)', (whole('n'),))\n"
+        "    forms.write_csv(duck, chosen, '-', PROFILES['machine'])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", write], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"n\r\n"
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_a_file_is_its_owners_alone_and_appears_whole(duck, tmp_path):

@@ -7,7 +7,7 @@ WITH first AS (
   WHERE tenant = :tenant AND submitted_us < :to_us AND is_human AND (:campaign IS NULL OR campaign = :campaign)
   GROUP BY campaign, contact
 )
-SELECT c.campaign, c.dial, c.is_seizure, c.is_answered, c.is_human, c.cost_micro,
+SELECT c.campaign, c.dial, c.is_seizure, c.is_answered, c.is_human, c.cost_micro, c.currency,
        c.call AS subject, c.submitted_us AS at_us,
        c.is_human AND c.dial = f.reached_by AS is_first_reached,
        c.disposition = 'completed' AND c.dial = f.completed_by AS is_first_completed
