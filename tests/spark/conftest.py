@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def spark_cluster():
     pyspark = pytest.importorskip("pyspark")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java 17")

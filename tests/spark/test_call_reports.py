@@ -21,20 +21,20 @@ OF_CALLS = [
 
 
 @pytest.mark.spark_all
-def test_reports_have_equal_cells(cluster, tmp_path):
+def test_reports_have_equal_cells(spark_cluster, tmp_path):
     duck = duckdb.open(400, 1, tmp_path / "spill")
     with given(tmp_path, zone="America/Sao_Paulo") as facts:
         many(facts, random.Random(3))
         files = facts.sources().files
         for name in ("call_fact", "step_fact", "answer_fact"):
-            for engine in (cluster, duck):
+            for engine in (spark_cluster, duck):
                 engine.register(name, files(name, facts.first, facts.last), BY_NAME[name].columns)
         assert len(OF_CALLS) >= 10
         for name in OF_CALLS:
             report, asked = REPORTS[name], facts.wanted(name).question
             if report.most_days is not None:
                 slots = inline({"start_us": "BIGINT", "end_us": "BIGINT"}, list(asked.slots(report.period)))
-                for engine in (cluster, duck):
+                for engine in (spark_cluster, duck):
                     engine.view("slot", slots)
             cells = query.bound(query.raw(report, asked), asked)
             found = list(duck.rows(cells, {}))

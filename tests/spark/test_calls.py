@@ -24,10 +24,10 @@ def duck(tmp_path):
     engine.close()
 
 
-def assert_equal_everywhere(cluster, duck, folder, seed, calls):
+def assert_equal_everywhere(spark_cluster, duck, folder, seed, calls):
     subjects = cleaned(Stream(seed).events(calls))
     tariff = tariffs.query([TRUNK])
-    by_spark = facts(cluster, subjects, tariff, folder / "spark")
+    by_spark = facts(spark_cluster, subjects, tariff, folder / "spark")
     assert by_spark == facts(duck, subjects, tariff, folder / "duck")
     assert by_spark == {
         "call_fact": call_facts(subjects, PRICES), "answer_fact": answer_facts(subjects),
@@ -35,11 +35,11 @@ def assert_equal_everywhere(cluster, duck, folder, seed, calls):
     }  # fmt: skip
 
 
-def test_a_slice(cluster, duck, tmp_path):
-    assert_equal_everywhere(cluster, duck, tmp_path, 11, 150)
+def test_a_slice(spark_cluster, duck, tmp_path):
+    assert_equal_everywhere(spark_cluster, duck, tmp_path, 11, 150)
 
 
 @pytest.mark.spark_all
 @pytest.mark.parametrize("seed", [12, 13])
-def test_streams(cluster, duck, tmp_path, seed):
-    assert_equal_everywhere(cluster, duck, tmp_path, seed, 3000)
+def test_streams(spark_cluster, duck, tmp_path, seed):
+    assert_equal_everywhere(spark_cluster, duck, tmp_path, seed, 3000)

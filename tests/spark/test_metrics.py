@@ -30,10 +30,10 @@ def duck(tmp_path):
     engine.close()
 
 
-def assert_equal_everywhere(cluster, duck, folder, kind, events):
+def assert_equal_everywhere(spark_cluster, duck, folder, kind, events):
     file = folder / f"{kind}.parquet"
     write_history(kind, placed(events), file)
-    facts, digests = computed(cluster, kind, [file], folder / "spark", HOURS)
+    facts, digests = computed(spark_cluster, kind, [file], folder / "spark", HOURS)
     by_duck, digests_by_duck = computed(duck, kind, [file], folder / "duck", HOURS)
     again = facts_of(events, OF_ONE[kind])
     for dataset, rows in facts.items():
@@ -43,11 +43,11 @@ def assert_equal_everywhere(cluster, duck, folder, kind, events):
     assert digests == digests_by_duck
 
 
-def test_a_slice_of_one_minute(cluster, duck, tmp_path):
+def test_a_slice_of_one_minute(spark_cluster, duck, tmp_path):
     """Tickets alone, and digests alone; DuckDB's rows are held to the reference elsewhere."""
     file = tmp_path / "ticket.parquet"
     write_history("ticket", placed(stream("ticket", 21, subjects=60, longest=150)), file)
-    assert digested(cluster, "ticket", [file], tmp_path / "spark") == digested(
+    assert digested(spark_cluster, "ticket", [file], tmp_path / "spark") == digested(
         duck, "ticket", [file], tmp_path / "duck"
     )
 
@@ -55,13 +55,13 @@ def test_a_slice_of_one_minute(cluster, duck, tmp_path):
 @pytest.mark.spark_all
 @pytest.mark.parametrize("kind", OF_ONE)
 @pytest.mark.parametrize("seed", range(2))
-def test_wild_streams(cluster, duck, tmp_path, kind, seed):
-    assert_equal_everywhere(cluster, duck, tmp_path, kind, stream(kind, seed, subjects=1500, longest=2000))
+def test_wild_streams(spark_cluster, duck, tmp_path, kind, seed):
+    assert_equal_everywhere(spark_cluster, duck, tmp_path, kind, stream(kind, seed, subjects=1500, longest=2000))
 
 
 @pytest.mark.spark_all
-def test_a_ticket_of_a_hundred_thousand_events(cluster, duck, tmp_path):
-    assert_equal_everywhere(cluster, duck, tmp_path, "ticket", stream("ticket", 7, subjects=20, longest=100_000))
+def test_a_ticket_of_a_hundred_thousand_events(spark_cluster, duck, tmp_path):
+    assert_equal_everywhere(spark_cluster, duck, tmp_path, "ticket", stream("ticket", 7, subjects=20, longest=100_000))
 
 
 OF_THESE = (
@@ -71,16 +71,16 @@ OF_THESE = (
 
 
 @pytest.mark.spark_all
-def test_reports_have_equal_cells(cluster, duck, tmp_path):
+def test_reports_have_equal_cells(spark_cluster, duck, tmp_path):
     """The figures before they are rounded for people; DuckDB alone does that."""
     for kind in OF_ONE:
         file = tmp_path / f"{kind}.parquet"
         write_history(kind, placed(stream(kind, 5, subjects=200, longest=200)), file)
-        for engine, folder in ((cluster, tmp_path / "spark"), (duck, tmp_path / "duck")):
+        for engine, folder in ((spark_cluster, tmp_path / "spark"), (duck, tmp_path / "duck")):
             computed(engine, kind, [file], folder)
     asked = question("America/Sao_Paulo", 4, at("+3d 15:30"))
     for name in OF_THESE:
-        assert _cells(cluster, name, asked) == _cells(duck, name, asked), name
+        assert _cells(spark_cluster, name, asked) == _cells(duck, name, asked), name
 
 
 def _cells(engine, name, asked):
