@@ -47,7 +47,7 @@ class DuckDb:
         digest_of: Sequence[str] | None = None,
     ) -> Written:
         """See Engine."""
-        with _plain_errors():
+        with plain_errors():
             bound, values = self._bound(query, parameters)
             relation = self.connection.sql(bound, params=values)
             found = dict(zip(relation.columns, map(_our_type, relation.types), strict=True))
@@ -61,7 +61,7 @@ class DuckDb:
 
     def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
         """See Engine."""
-        with _plain_errors():
+        with plain_errors():
             bound, values = self._bound(query, parameters)
             cursor = self.connection.execute(bound, values)
             while rows := cursor.fetchmany(FETCH_ROWS):
@@ -130,7 +130,8 @@ def _our_type(found: object) -> Type | str | None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
+    """Turns DuckDB's errors into DialerError with what to do."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:

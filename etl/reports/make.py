@@ -61,7 +61,8 @@ def workshop(memory_mb: int, threads: int | None, folder: Path) -> Iterator[Duck
         try:
             # Rows stand in the order of their query.
             duck.connection.execute("SET preserve_insertion_order = true")
-            yield duck
+            with duckdb.plain_errors():
+                yield duck
         finally:
             duck.close()
 
@@ -70,7 +71,7 @@ def table(duck: DuckDb, sources: Sources, wanted: Wanted) -> Table:
     """The report itself."""
     report, question = wanted.report, wanted.question
     _lay_out(duck, sources, wanted, report.reads)
-    asked = query.bound(query.raw(report, question), question)
+    asked = query.bound(query.raw(report, question, on_duckdb=True), question)
     added: list[Column] = []
     if report.answers_by and wanted.steps:
         duck.register("answer_fact", _files(sources, report, question, "answer_fact"), BY_NAME["answer_fact"].columns)

@@ -37,6 +37,9 @@ class Measure:
     """The rows behind it, for `--rows`; all of them if there is no condition."""
     value: str = "NULL"
     """What each of them adds, for `--rows`."""
+    percentile_of: str = ""
+    """Of what it is a percentile, and which; DuckDB computes all of one thing at once."""
+    percent: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,9 @@ def percentile(name: str, of: str, percent: int, where: str = "") -> Measure:
     """
     some = f"CASE WHEN {where} THEN {of} END" if where else of
     sql = f"CAST(floor(percentile_cont({percent / 100}) WITHIN GROUP (ORDER BY {some}) * 100 + 0.5) AS BIGINT)"
-    return Measure(name=name, sql=sql, where=where or f"{of} IS NOT NULL", value=of)
+    return Measure(
+        name=name, sql=sql, where=where or f"{of} IS NOT NULL", value=of, percentile_of=some, percent=percent
+    )  # fmt: skip
 
 
 def all_of(name: str, one: Measure, keys: Sequence[str]) -> Measure:

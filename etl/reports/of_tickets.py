@@ -6,12 +6,14 @@ from etl.reports.columns import flag, local, mean, percent, quantile, seconds, t
 from etl.reports.model import Measure, Period, Report, count, percentile, total
 
 _CREATED = "the tickets that were created in the period"
-_TICKETS = ("ticket_fact",)
+_TICKETS = ("ticket_fact", "ticket_business_fact")
 _CHANNEL, _GROUP = text("channel"), text("group", "group_name", "the first group")
 _DURATIONS = (
     "first_assignment", "queue", "first_response", "requester_wait", "agent_wait", "hold", "owned", "handle",
     "first_resolution", "full_resolution",
 )  # fmt: skip
+_BUSINESS = tuple(f"business_{name}" for name in _DURATIONS if name != "handle")
+"""Within opening hours; work has none of its own."""
 
 
 def _durations(*names: str) -> tuple[Measure, ...]:
@@ -49,7 +51,10 @@ TICKETS = (
         columns=(
             text("ticket"), _CHANNEL, utc("created"), local("created"), flag("created_inferred"), text("first_group"),
             text("last_group"), text("first_agent"), text("last_agent"), text("priority"), text("status"),
-            *(seconds(name) for name in _DURATIONS), whole("transfers_agent"), whole("transfers_group"),
+            *(seconds(name) for name in _DURATIONS),
+            text("hours_of", says="whose opening hours hold: a group, or empty for the tenant's own"),
+            *(seconds(name, "within opening hours") for name in _BUSINESS), whole("transfers_agent"),
+            whole("transfers_group"),
             whole("ping_pong"), whole("agent_stations"), whole("group_stations"), whole("messages_agent"),
             whole("messages_customer"), whole("messages_internal"), whole("messages_bot"), flag("one_touch"),
             utc("one_touch_final"), whole("reopens"), utc("solved"), utc("closed"), flag("clock_skew"), flag("late"),
@@ -59,13 +64,14 @@ TICKETS = (
         name="ticket_cohort_daily",
         says="One row a day, channel and group: the tickets created then, what became of them, and the backlog after.",
         basis=f"{_CREATED}; the backlog is that of the midnight which ends the day",
-        base="tickets_and_backlog", reads=("ticket_fact", "ticket_span_fact"), kind="ticket", period=Period.DAY,
+        base="tickets_and_backlog", reads=(*_TICKETS, "ticket_span_fact"), kind="ticket", period=Period.DAY,
         keys=(_CHANNEL, _GROUP), reach_days=36500, most_days=366,
         measures=(
             count("created", "is_created"), count("created_inferred", "created_inferred"), count("solved", "is_solved"),
             count("reopened", "is_created AND reopens > 0"), count("one_touch", "one_touch"),
             count("provisional", "is_provisional"), count("late", "late"), total("transfers_agent"),
-            total("transfers_group"), total("messages_agent"), total("messages_customer"), *_durations(*_DURATIONS),
+            total("transfers_group"), total("messages_agent"), total("messages_customer"),
+            *_durations(*_DURATIONS, *_BUSINESS),
             count("backlog", "age_us IS NOT NULL"), percentile("backlog_age_p50_cus", "age_us", 50),
             percentile("backlog_age_p90_cus", "age_us", 90),
         ),
@@ -75,7 +81,7 @@ TICKETS = (
             percent("one_touch", "one_touch", "solved"),
             whole("one_touch_provisional", "provisional", "their seven days are not over"), whole("late"),
             whole("transfers_agent"), whole("transfers_group"), whole("messages_agent"), whole("messages_customer"),
-            *(column for name in _DURATIONS for column in (
+            *(column for name in (*_DURATIONS, *_BUSINESS) for column in (
                 whole(f"with_{name}"), mean(name, f"{name}_us", f"with_{name}"), quantile(f"{name}_p50"),
                 quantile(f"{name}_p90"),
             )),

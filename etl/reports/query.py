@@ -13,7 +13,7 @@ from etl.columns import DAY_US
 from etl.engines import sql
 from etl.engines.port import Value
 from etl.reports.columns import Column, Kind, Shown, literal, quoted
-from etl.reports.model import Period, Report
+from etl.reports.model import Measure, Period, Report
 from etl.zones import Zone
 
 HOUR_US = 3_600_000_000
@@ -71,15 +71,30 @@ def _literal(value: Value) -> str:
     return "NULL" if value is None else literal(value) if isinstance(value, str) else str(value)
 
 
-def raw(report: Report, question: Question) -> str:
-    """The report with raw columns: `tenant`, `start_us`, `end_us`, `tz`, its keys, its measures."""
-    return _cells(report, question.zone) if report.measures else _rows(report)
+def raw(report: Report, question: Question, *, on_duckdb: bool = False) -> str:
+    """The report with raw columns: `tenant`, `start_us`, `end_us`, `tz`, its keys, its measures.
+
+    `on_duckdb` says the same in its words where that saves memory: it keeps all values of a percentile, once a list.
+    """
+    return _cells(report, question.zone, on_duckdb) if report.measures else _rows(report)
 
 
-def _cells(report: Report, zone: Zone) -> str:
+def _aggregate(measure: Measure, report: Report, on_duckdb: bool) -> str:
+    if not (on_duckdb and measure.percentile_of):
+        return measure.sql
+    of = measure.percentile_of
+    percents = [one.percent for one in report.measures if one.percentile_of == of]
+    listed = ", ".join(str(percent / 100) for percent in percents)
+    place = percents.index(measure.percent) + 1
+    return f"CAST(floor(quantile_cont({of}, [{listed}])[{place}] * 100 + 0.5) AS BIGINT)"
+
+
+def _cells(report: Report, zone: Zone, on_duckdb: bool) -> str:
     keys = [key.of for key in report.keys]
     grouped = [*([] if report.period is Period.WHOLE else ["period_us"]), *keys]
-    measures = ",\n  ".join(f"{measure.sql} AS {measure.name}" for measure in report.measures)
+    measures = ",\n  ".join(
+        f"{_aggregate(measure, report, on_duckdb)} AS {measure.name}" for measure in report.measures
+    )  # fmt: skip
     start, end = _bounds(report.period, zone)
     order = report.order or grouped
     return f"""WITH base AS (

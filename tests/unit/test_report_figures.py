@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from etl.reports import forms
+from etl.reports import forms, query
 from etl.reports.catalogue import REPORTS
 from etl.reports.model import Period
 from tests.support.facts import call, given, shown
@@ -496,3 +496,18 @@ def test_the_most_calls_at_once_are_those_of_going_through_all(tmp_path, seed):
         own = [one for n, one in enumerate(spans) if campaign is None or campaign == ("spring", "autumn")[n % 2]]
         assert peak == brute(own, hour, hour + 3600 * SECOND), (start, campaign)
     assert len(rows) >= 6
+
+
+def test_percentiles_are_the_same_in_duckdbs_own_words(facts):
+    many(facts, random.Random(1))
+    for name in ("trunk_quality", "ivr_funnel", "queue_intervals_15m", "ticket_cohort_daily"):
+        wanted = facts.wanted(name)
+        facts.table(name)
+        raw, own = (
+            facts.duck.connection.execute(
+                query.bound(query.raw(wanted.report, wanted.question, on_duckdb=on_duckdb), wanted.question)
+            ).fetchall()
+            for on_duckdb in (False, True)
+        )
+        assert raw == own, name
+        assert raw or name == "ticket_cohort_daily"

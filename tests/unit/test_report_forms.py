@@ -180,6 +180,16 @@ def test_a_large_report_is_in_order_and_takes_no_memory(duck, tmp_path):
     assert rows == [str(n) for n in range(299_999, -1, -1)]
 
 
+def test_too_little_memory_is_told(tmp_path):
+    def write() -> None:
+        with make.workshop(20, 1, tmp_path) as duck:
+            query = "select quantile_cont(range, 0.5)::bigint as n from range(20000000)"
+            forms.write_csv(duck, table(query, (whole("n"),)), str(tmp_path / "out.csv"), Profile())
+
+    with pytest.raises(DialerError, match=r"DuckDB needs more memory than etl\.memory_mb gives it"):
+        write()
+
+
 def test_a_full_disk_is_told(duck):
     with pytest.raises(DialerError, match="cannot write /dev/full: No space left on device"):
         forms.write_csv(duck, table(), "/dev/full", PROFILES["machine"])
