@@ -84,7 +84,12 @@ def percentile(values: Sequence[int], of_100: int) -> Fraction | None:
 
 
 def ticket_cohort_daily(facts: Facts, asked: Asked) -> Cells:
-    tickets = named(facts, "ticket_fact")
+    within = {
+        row["ticket"]: {f"business_{name}_us": row[f"{name}_us"] for name in DURATIONS if name != "handle"}
+        for row in named(facts, "ticket_business_fact")
+    }
+    nothing = {name: None for name in next(iter(within.values()), {})}
+    tickets = [row | within.get(row["ticket"], nothing) for row in named(facts, "ticket_fact")]
     cells: Cells = defaultdict(lambda: _cohort([], []))
     cohorts = by(
         tickets, lambda row: (day := asked.day(row["created_us"])) and (day, row["channel"], row["first_group"])
@@ -119,7 +124,7 @@ def _cohort(rows: list[Row], ages: list[int]) -> Row:
         "transfers_agent": sum(row["transfers_agent"] for row in rows), "backlog": len(ages),
         "backlog_age_p50_s": seconds(percentile(ages, 50)), "backlog_age_p90_s": seconds(percentile(ages, 90)),
     }  # fmt: skip
-    for name in DURATIONS:
+    for name in (*DURATIONS, *(f"business_{name}" for name in DURATIONS if name != "handle")):
         known = [row[f"{name}_us"] for row in rows if row[f"{name}_us"] is not None]
         cell |= {
             f"with_{name}": len(known), f"{name}_s": seconds(sum(known), len(known)),

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from dialer.settings import ReportSettings
+from dialer.settings import OpeningHours, ReportSettings
 from etl.engines import duckdb
 from tests.support import reference_reports
 from tests.support.metric_stream import stream
@@ -17,6 +17,10 @@ from tests.support.report_figures import question, report
 from tests.support.stories import at, computed, placed, write_history
 
 OF_ONE = {"ticket": ticket_facts, "queue_entry": queue_facts, "agent_session": agent_facts}
+HOURS = [
+    OpeningHours(tenant="acme", group=group, time_zone="Europe/Warsaw", open={"mon-sun": "08:00-18:00"})
+    for group in ("first_line", "back_office")
+]
 DAYS = 4
 AS_OF_US = {"agent_daily": at("+90d 00:00")}
 """When the facts were made; else in the midst of the days, so that promises and backlogs are not over."""
@@ -55,8 +59,10 @@ def made(tmp_path_factory):
     for kind, of_one in OF_ONE.items():
         events = stream(kind, 5, subjects=300, longest=300)
         write_history(kind, placed(events), folder / f"{kind}.parquet")
-        facts, _ = computed(engine, kind, [folder / f"{kind}.parquet"], folder)
+        facts, _ = computed(engine, kind, [folder / f"{kind}.parquet"], folder, HOURS)
         files |= {dataset: sorted((folder / dataset).glob("*.parquet")) for dataset in facts}
+        # Opening hours have a reference of their own: test_business_hours.
+        again |= {"ticket_business_fact": facts.get("ticket_business_fact", [])} if kind == "ticket" else {}
         again |= facts_of(events, of_one)
     yield engine, files, again
     engine.close()
