@@ -66,7 +66,7 @@ class Column:
             case Kind.UTC | Kind.LOCAL if form == "xlsx":
                 return f"make_timestamp({of if self.kind is Kind.UTC else zone.local(of)})"
             case Kind.UTC:
-                return f"{_iso(of)} || 'Z'"
+                return _iso(of, "Z")
             case Kind.LOCAL:
                 return f"{_iso(zone.local(of))} || {zone.ahead(of)}"
             case Kind.CAMPAIGN:
@@ -95,8 +95,8 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _iso(instant: str) -> str:
-    return f"strftime(make_timestamp({instant}), '%Y-%m-%dT%H:%M:%S.%g')"
+def _iso(instant: str, after: str = "") -> str:
+    return f"strftime(make_timestamp({instant}), '%Y-%m-%dT%H:%M:%S.%g{after}')"
 
 
 def text(name: str, of: str = "", says: str = "") -> Column:
