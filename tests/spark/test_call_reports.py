@@ -39,5 +39,5 @@ def test_reports_have_equal_cells(spark_cluster, tmp_path):
             cells = query.bound(query.raw(report, asked), asked)
             found = list(duck.rows(cells, {}))
             assert found, name
-            assert list(cluster.rows(cells, {})) == found, name
+            assert list(spark_cluster.rows(cells, {})) == found, name
     duck.close()
