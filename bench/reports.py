@@ -27,6 +27,7 @@ CALLS, CALLS_A_DAY, ROWS = 100_000_000, 100_000, 1_000_000
 ALL_S, MONTH_S, ROWS_A_S = 3.0, 0.3, 1_000_000
 MEMORY_MB, THREADS = 2048, 2
 LONG_S = 15
+TEN = 10
 FIRST = date(2023, 11, 1)
 NAMES = (
     "attempts_by_hour", "campaign_summary", "campaign_by_attempt", "hangup_causes", "trunk_quality", "cost_summary",
@@ -88,21 +89,26 @@ def csv_rows(folder: Path, size: Size) -> Result:
         asked = facts.asked("call_detail", FIRST, FIRST + timedelta(days=9))
         table = make.table(duck, facts.sources(), asked)
         target = str(folder / "out.csv")
-        plain = f"COPY (SELECT * FROM call_fact) TO '{target}' (FORMAT csv)"
-        ceiling = _best(lambda: duck.connection.execute(plain))
-        for name, profile in (("for programs", PROFILES["machine"]),
-                              ("for Excel, without formulas", replace(PROFILES["excel"], most_rows=None))):  # fmt: skip
-            took_s = _best(partial(forms.write_csv, duck, table, target, profile))
-            figures.append(rounded(f"rows a second, {name}", "1/s", calls / took_s, calls / ceiling))
-            figures.append(rounded("  bytes a second", "MB/s", Path(target).stat().st_size / took_s / 1e6))
-        narrow = replace(table, columns=table.columns[:10])
-        took_s = _best(lambda: forms.write_csv(duck, narrow, target, PROFILES["machine"]))
-        figures.append(rounded("rows a second of the first ten columns", "1/s", calls / took_s))
+        excel = replace(PROFILES["excel"], most_rows=None)
+        narrow = replace(table, columns=table.columns[:TEN])
+        for name, chosen, profile in (("ten columns, for programs", narrow, PROFILES["machine"]),
+                                      ("ten columns, for Excel", narrow, excel),
+                                      ("all columns, for programs", table, PROFILES["machine"]),
+                                      ("all columns, for Excel", table, excel)):  # fmt: skip
+            ceiling_s = _best(partial(duck.connection.execute, _plain(len(chosen.columns), target)))
+            took_s = _best(partial(forms.write_csv, duck, chosen, target, profile))
+            figures.append(rounded(f"rows a second, {name}", "1/s", calls / took_s, calls / ceiling_s))
+            figures.append(rounded("  of the file", "MB/s", Path(target).stat().st_size / took_s / 1e6))
     conditions: Conditions = {
-        "ceiling column": "COPY of the raw facts to CSV, unordered and unwritten for people", "aim 1/s": ROWS_A_S,
+        "ceiling column": "COPY of as many raw columns in the same order", "aim 1/s": ROWS_A_S,
         "columns": len(table.columns),
     }  # fmt: skip
     return figures, conditions
+
+
+def _plain(columns: int, target: str) -> str:
+    listed = ", ".join(list(BY_NAME["call_fact"].columns)[:columns])
+    return f"COPY (SELECT {listed} FROM call_fact ORDER BY submitted_us, call) TO '{target}' (FORMAT csv)"
 
 
 def _measured(folder: Path, days: int, calls_a_day: int, first: date, last: date, aim_s: float) -> Result:
