@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def etl_group(operator: Operator) -> click.Group:
 
 @click.command()
 @click.option("--day", "days", type=_DAY, multiple=True, help="Compute what began on this UTC day anew, news or not.")
+@click.option("--since", type=_DAY, help="Compute every day from this one on anew: after a change of tariffs or hours.")
 @click.option("--tenant", "names", multiple=True, help="Only this tenant; again for more. Default: all.")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), help="Instead of the settings' engine.")
 @click.option(
@@ -68,7 +69,8 @@ def etl_group(operator: Operator) -> click.Group:
 )
 @_SETTINGS
 def run(
-    days: tuple[datetime, ...], names: tuple[str, ...], engine: str | None, and_retain: bool, settings_path: Path | None
+    days: tuple[datetime, ...], since: datetime | None, names: tuple[str, ...], engine: str | None, and_retain: bool,
+    settings_path: Path | None,
 ) -> None:  # fmt: skip
     """Take new events into the lake, and compute anew the facts of every day that they touch.
 
@@ -79,6 +81,7 @@ def run(
     Examples:
       dialer etl run
       dialer etl run --day 2026-11-21 --tenant acme
+      dialer etl run --since 2026-11-01
     """
     with _night(settings_path, engine) as night:
         found = lanes.tenants(night)
@@ -86,11 +89,18 @@ def run(
             raise InvalidInput(f"there are no events of a tenant {unknown[0]!r}; there are: {_listed(found)}.")
         wanted = list(dict.fromkeys(names or found))
         with Bars(len(wanted)) as bars:
-            results = lanes.run_night(night, wanted, sorted({one.date() for one in days}), bars)
+            results = lanes.run_night(night, wanted, _again(days, since), bars)
         if and_retain:
             _retain(night)
     if any(result.error and not result.elsewhere for result in results):
         sys.exit(1)
+
+
+def _again(days: Sequence[datetime], since: datetime | None) -> list[date]:
+    again = {one.date() for one in days}
+    # Nothing begins later than tomorrow, whatever a producer's clock says.
+    length = (utc_now().date() + timedelta(days=2) - since.date()).days if since is not None else 0
+    return sorted(again | {since.date() + timedelta(days=number) for number in range(length) if since is not None})
 
 
 def _listed(names: Sequence[str]) -> str:

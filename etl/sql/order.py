@@ -12,7 +12,8 @@ from pathlib import Path
 
 from etl.columns import Columns, Kind
 
-FOLDER = Path(__file__).parent
+TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql"))}
+"""Every transform. Read once: a release that is installed during a night must not mix with the one that runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Dataset:
     @property
     def query(self) -> str:
         """The transform, word for word as it stands in its file."""
-        return (FOLDER / f"{self.name}.sql").read_text(encoding="utf-8")
+        return TEXTS[self.name]
 
 
 ORDER: tuple[Dataset, ...] = (

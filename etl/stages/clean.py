@@ -7,13 +7,13 @@ from datetime import date
 from etl.columns import ERASED, HISTORY, SUBJECT_INDEX, Columns, Kind
 from etl.engines.port import Written
 from etl.lake import day_number
-from etl.sql.order import FOLDER
+from etl.sql.order import TEXTS
 from etl.stages.group import Affected
 from etl.stages.work import INDEX, Work
 
-_REPEATED = (FOLDER / "repeated.sql").read_text(encoding="utf-8")
-_CLEAN = (FOLDER / "clean.sql").read_text(encoding="utf-8")
-_INDEX = (FOLDER / "subject_index.sql").read_text(encoding="utf-8")
+_REPEATED = TEXTS["repeated"]
+_CLEAN = TEXTS["clean"]
+_INDEX = TEXTS["subject_index"]
 _IDENTITY = ("event_id", "ingested_us", "place")
 """An event never changes: these stand for all its columns, but for what erasure takes away."""
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from etl.columns import KNOWN, SEGMENT
 from etl.engines.sql import inline
-from etl.sql.order import FOLDER
+from etl.sql.order import TEXTS
 from etl.stages.work import Work
 
-COUNTS = (FOLDER / "filter.sql").read_text(encoding="utf-8")
+COUNTS = TEXTS["filter"]
 
 
 def keep(work: Work, segments: Sequence[Path], expected: int, late_after_us: int) -> int:

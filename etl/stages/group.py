@@ -9,11 +9,11 @@ from datetime import date
 from dialer.errors import DialerError
 from etl.columns import KINDS, SUBJECT_INDEX, Columns, Kind
 from etl.lake import from_day_number
-from etl.sql.order import FOLDER
+from etl.sql.order import TEXTS
 from etl.stages.work import INDEX, Work
 
 COHORT: Columns = {**SUBJECT_INDEX, "was_day": "BIGINT", "events": "BIGINT"}
-_COHORT = (FOLDER / "cohort.sql").read_text(encoding="utf-8")
+_COHORT = TEXTS["cohort"]
 _DAYS = """
 SELECT kind, day, was_day, CAST(sum(events) AS BIGINT) AS events
 FROM cohort GROUP BY kind, day, was_day ORDER BY kind NULLS LAST, day NULLS LAST, was_day NULLS LAST

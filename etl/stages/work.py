@@ -48,8 +48,6 @@ class Work:
     """Tells the operator what is being done."""
     made: list[Output] = field(default_factory=list)
     """What this run has written, and is not published yet."""
-    unchanged: dict[str, int] = field(default_factory=dict)
-    """Rows of what came out as it stood already, by dataset."""
 
     def now(self, dataset: str, day: date) -> Stored:
         """What is read of a dataset's day now, before this run publishes."""
@@ -69,7 +67,6 @@ class Work:
         stood = self.now(dataset, day)
         if stood.digest == written.digest:
             shutil.rmtree(folder)
-            self.unchanged[dataset] = self.unchanged.get(dataset, 0) + written.rows
             return Written(files=stood.files, rows=stood.rows, bytes=written.bytes, digest=stood.digest), False
         self.made.append(Output(tenant=self.tenant, dataset=dataset, day=day, run=self.run, written=written))
         return written, True
