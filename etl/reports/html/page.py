@@ -167,7 +167,7 @@ def _blocks(facts: Facts) -> list[Block]:
             note="" if facts.ceiling else "No ceiling is known: the campaign has not run.",
         ))  # fmt: skip
         blocks.append(Block(
-            title="How calls ended", report="campaign_summary", bars=_verdicts(facts), note="Blue: somebody answered."
+            title="How calls ended", report="campaign_summary", bars=_verdicts(facts), note="Dark: somebody answered."
         ))  # fmt: skip
     if len(facts.rows["campaign_summary"]) > 1:
         blocks.append(_campaigns(facts))
