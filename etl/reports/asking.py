@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -115,7 +115,7 @@ class Machine:
         as_of = self.standing(tenant).as_of or utc_now()
         name = options.time_zone or self.settings.etl.time_zone
         last = options.last or zones.zone(name, as_of.date(), as_of.date()).date_of(to_us(as_of))
-        first = options.first or self._first_day(report, tenant, last)
+        first = options.first or self._first_day(report, tenant, name, last)
         if first > last:
             raise InvalidInput(f"the period ends before it begins: --from {first} --to {last}.")
         if report.most_days is not None and (last - first).days >= report.most_days:
@@ -128,11 +128,14 @@ class Machine:
             as_of_us=to_us(as_of), campaign=campaign, targets=self.settings.reports,
         )  # fmt: skip
 
-    def _first_day(self, report: Report, tenant: str, last: date) -> date:
-        """The first of which there are facts."""
+    def _first_day(self, report: Report, tenant: str, zone: str, last: date) -> date:
+        """The first of which there are facts: what the clock shows as its UTC day begins."""
         values = {"tenant": tenant, "datasets": list(report.reads)}
         found = self.connection.execute(_FIRST_DAY, values).scalar() if report.reads else None
-        return min(found, last) if found is not None else last - timedelta(days=KEPT_DAYS)
+        if found is None:
+            return last - timedelta(days=KEPT_DAYS)
+        midnight = datetime(found.year, found.month, found.day, tzinfo=UTC)
+        return min(zones.zone(zone, found, found).date_of(to_us(midnight)), last)
 
 
 def key_of(report: Report, said: str) -> tuple[Column, str] | str:

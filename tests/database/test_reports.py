@@ -189,6 +189,23 @@ def test_a_cell_leads_to_its_calls_and_a_call_to_its_events(dialer, campaign):
     ]  # fmt: skip
 
 
+def test_without_days_a_report_begins_on_the_clocks_day_of_the_first_fact(database, dialer, prepared):
+    at = datetime(2026, 3, 2, 1, tzinfo=UTC)
+    said = {
+        "campaign": prepared.campaign_id,
+        "contact": 1,
+        "wave": 1,
+        "node": "n",
+        "trunk": "t",
+        "dial": 1,
+        "revision": 1,
+    }
+    insert(database.engine, [event("attempt.submitting", str(FIRST), start=at, tenant="default", **said)])
+    require(run(database))
+    (only,) = rows(dialer("report", "attempts_by_hour", "--tz", "America/Sao_Paulo", "--csv", "-").stdout)
+    assert only["period_start_local"] == "2026-03-01T22:00:00.000-03:00"
+
+
 WRONG = [
     (("calls", "nothing", "--csv", "-"), "there is no campaign 'nothing'. Known are: health-check"),
     (("survey_responses", "--csv", "-"), "say which with --campaign NAME"),
