@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -10,10 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from dialer.settings import OpeningHours
 from etl.columns import FROM_PAYLOAD
 from etl.sql.order import BY_NAME
 from tests.database.test_etl import read, require, run
-from tests.support.etl_events import Event, insert
+from tests.support.etl_events import Event, insert, ticket
 from tests.support.metric_stream import stream
 from tests.support.reference_metrics import Event as Told
 from tests.support.reference_metrics import Facts, facts_of, ticket_facts
@@ -52,3 +54,13 @@ def test_facts_after_three_nights_equal_the_reference(
         found = read(database, dataset, columns=", ".join(columns))
         assert len(found) == len(wanted), dataset
         assert set(found) == {tuple(row[place] for place in places) for row in wanted}, dataset
+
+
+def test_opening_hours_of_the_settings_hold(database: Any) -> None:
+    """The ticket lives from 09:00 to 10:00 UTC of a Monday; it is assigned after a minute, and solved after 50."""
+    hours = OpeningHours(tenant="acme", group="first", time_zone="Europe/Warsaw", open={"mon": "11:30-19:00"})
+    settings = database.settings.model_copy(update={"opening_hours": (hours,)})
+    insert(database.engine, ticket("T-1"))
+    require(run(replace(database, settings=settings)))
+    found = read(database, "ticket_business_fact", columns="hours_of, first_assignment_us, first_resolution_us")
+    assert found == [("first", 0, 20 * 60_000_000)]
