@@ -169,7 +169,7 @@ class EngineProcess:
             _cel_reader(self.node),
             staff.fill_up,
             Console(argv=self.node.console).deepest_queue if self.node.console else None,
-            Nightly(at=etl.at, time_zone=etl.time_zone, begin=machine.nightly),
+            Nightly(at=etl.at, time_zone=etl.time_zone, begin=machine.nightly) if etl.at else None,
         )
 
     def _full_disk(self) -> str:

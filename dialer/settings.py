@@ -242,8 +242,8 @@ class KeepSettings(_Part):
 class EtlSettings(_Part):
     """The nightly run that makes events into facts."""
 
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "02:30"
-    """When an engine (`dialer engine`) begins it; a change of clocks may move it by an hour."""
+    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = "02:30"
+    """When an engine begins it; a change of clocks may move it by an hour. None: this host's engines never do."""
     time_zone: Annotated[str, _form(_require_zone, "write an IANA name such as Europe/Warsaw")] = "UTC"
     engine: Literal["duckdb", "spark"] = "duckdb"
     spark_master: str = "local[*]"

@@ -7,7 +7,7 @@ none that may still commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -18,10 +18,12 @@ from etl.flatten import Flat, Flatten
 CHUNK_BYTES = 96 << 20
 """Of the dump as text: so much is made a file of the segment at once, while the next is read."""
 # What is written later, and was begun before, carries the moment of its beginning as that of its coming in. Sessions of
-# others who may write show it only to roles that may read all statistics; without, nothing is pruned.
+# others who may write show it only to roles that may read all statistics; without, nothing is pruned. A day more, for
+# the database's clock may be put back.
 _NOW = text("""
 select pg_snapshot_xmin(pg_current_snapshot())::text as next_xid,
-       case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end::text as since
+       (case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end
+        - interval '1 day')::text as since
 from pg_stat_activity where backend_type = 'client backend' and datname = current_database()
   and has_table_privilege(usesysid, 'event', 'insert')
 """)
@@ -61,6 +63,10 @@ def extract(
     connection.execute(text("set transaction isolation level repeatable read, read only"))
     now = connection.execute(_NOW).one()
     following = Mark(next_xid=now.next_xid, since=now.since)
+    if int(following.next_xid) < int(mark.next_xid):
+        # The database was restored into another cluster, whose transactions are counted from the beginning. What is
+        # dumped again is dropped as repeated.
+        mark = replace(mark, next_xid=BEGINNING.next_xid)
     flatten = Flatten(tenant, folder, scratch, memory_mb)
     try:
         for chunk in _chunks(connection, tenant, mark, following, scratch, seen):

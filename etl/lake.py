@@ -9,20 +9,26 @@ stays until `retain` removes it, for readers that have begun, and for `dialer re
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
+from dialer.errors import DialerError
 from dialer.settings import Settings
 from etl.engines.port import Written
 
 EPOCH = date(1970, 1, 1)
 
+_ID = "id"
+_ONE_AT_A_TIME = text("select pg_advisory_xact_lock(hashtext('dialer etl lake'))")
+_KNOWN = text("select id, place from etl_lake")
+_MADE = text("insert into etl_lake (id, place) values (:id, :place)")
 _FILES = text("""
 select o.files from etl_pointer p join etl_output o using (tenant_id, dataset, day, run)
 where p.tenant_id = :tenant and p.dataset = :dataset and p.day between :first and :last
@@ -74,6 +80,25 @@ class Lake:
     def of(cls, settings: Settings) -> Lake:
         """This machine's."""
         return cls(settings.state_dir / "lake")
+
+    def require(self, connection: Connection) -> None:
+        """Makes sure that this is the lake of the database, and makes it one when there is none yet.
+
+        Raises DialerError on a host that does not have it: its runs would point to files that nobody else finds.
+        """
+        connection.execute(_ONE_AT_A_TIME)
+        known, file = connection.execute(_KNOWN).one_or_none(), self.root / _ID
+        if known is None:
+            self.root.mkdir(parents=True, exist_ok=True)
+            made = uuid4()
+            file.write_text(f"{made}\n", encoding="ascii")
+            connection.execute(_MADE, {"id": made, "place": f"{socket.gethostname()}:{self.root.resolve()}"})
+        elif not file.exists() or file.read_text(encoding="ascii").strip() != str(known.id):
+            raise DialerError(
+                f"the lake of this database is not in {self.root}: it was made at {known.place}. Run the ETL and "
+                "reports there, let all hosts share that folder as theirs, or move it here; `etl.at: null` in the "
+                "settings keeps this host's engine from trying every night."
+            )
 
     def folder(self, tenant: str, dataset: str, day: date, run: UUID) -> Path:
         """Where a run writes one dataset of a day; not made yet."""

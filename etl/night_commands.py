@@ -22,7 +22,7 @@ from dialer.errors import DialerError, InvalidInput
 from dialer.settings import Settings
 from dialer.storage import migrate
 from dialer.storage.reading import reading
-from dialer.storage.session import sync_engine
+from dialer.storage.session import plain_errors, sync_engine
 from etl import lanes, status
 from etl.engines.port import Engine
 from etl.erase import Whom, erase
@@ -250,7 +250,10 @@ def _night(settings_path: Path | None, engine_name: str | None = None) -> Iterat
     database = sync_engine(settings, CONNECTIONS)
     try:
         migrate.require_current(database)
-        yield make_night(settings, database)
+        night = make_night(settings, database)
+        with plain_errors(), database.begin() as connection:
+            night.lake.require(connection)
+        yield night
     finally:
         database.dispose()
 

@@ -16,7 +16,7 @@ from sqlalchemy import Row, text
 
 from dialer.clock import from_epoch
 from dialer.storage.session import plain_errors
-from etl.columns import DAY_US, SEGMENT, STEP
+from etl.columns import DAY_US, SEGMENT, Columns
 from etl.engines import sql
 from etl.engines.port import Written
 from etl.lake import day_number
@@ -35,7 +35,11 @@ select tenant_id, count(*) as n, sum(('x' || substr(h, 1, 15))::bit(60)::bigint)
        sum(('x' || substr(h, 16, 15))::bit(60)::bigint) as s1
 from (select tenant_id, md5(event_id::text) as h from {}) as hashed group by tenant_id order by tenant_id
 """
-_IN_LAKE = "SELECT event_id FROM segment WHERE type <> :step AND occurred_us >= :begin_us AND occurred_us < :end_us"
+# Once each: after a restore some are dumped again.
+_IN_LAKE = """
+SELECT DISTINCT event_id, occurred_us FROM segment
+WHERE length(event_id) = 36 AND occurred_us >= :begin_us AND occurred_us < :end_us
+"""
 _OVERLAPPING = text("""
 select files from etl_segment where tenant_id = :tenant and first_us < :end_us and last_us >= :begin_us
 """)
@@ -167,10 +171,9 @@ def _in_lake(night: Night, tenant: str, begin_us: int) -> Written:
     engine = night.open_engine("quick", scratch / "spill")
     try:
         engine.register("segment", [night.lake.root / name for name in names], SEGMENT)
-        return engine.write(
-            _IN_LAKE, {"step": STEP, "begin_us": begin_us, "end_us": begin_us + DAY_US}, {"event_id": "STRING"},
-            scratch / "ids",
-        )  # fmt: skip
+        columns: Columns = {"event_id": "STRING", "occurred_us": "BIGINT"}
+        bounds = {"begin_us": begin_us, "end_us": begin_us + DAY_US}
+        return engine.write(_IN_LAKE, bounds, columns, scratch / "ids", digest_of=["event_id"])
     finally:
         engine.close()
         shutil.rmtree(scratch, ignore_errors=True)

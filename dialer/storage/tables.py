@@ -482,6 +482,13 @@ etl_tenant = Table(
 What is not there yet was ingested at `since` or later. `as_of_us`: when the last event came in that is there.
 `generation` counts the runs that published: one that began before another did publishes nothing."""
 
+etl_lake = Table(
+    "etl_lake", metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("place", Text, nullable=False),
+)  # fmt: skip
+"""Which lake the pointers below are into: its id lies in its folder; `place` is where it was made, for people."""
+
 etl_run = Table(
     "etl_run", metadata,
     Column("run", Uuid, primary_key=True),

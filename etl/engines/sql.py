@@ -59,7 +59,8 @@ def digest_query(table: str, columns: Sequence[str], as_number: Callable[[str], 
     """
     if not columns:
         return f"SELECT count(*) AS n FROM {table}"
-    text = " || chr(31) || ".join(f"coalesce(CAST({name} AS STRING), chr(30))" for name in columns)
+    parts = (f"coalesce(CAST({name} AS STRING), chr(30))" for name in columns)
+    text = f"concat_ws(chr(31), {', '.join(parts)})"
     pieces = [as_number(f"substr(h, {1 + index * _PIECE}, {_PIECE})") for index in range(2)]
     return (
         f"SELECT count(*) AS n, {', '.join(f'sum({piece}) AS s{i}' for i, piece in enumerate(pieces))} "

@@ -14,8 +14,8 @@ from etl.stages.work import INDEX, Work
 _REPEATED = TEXTS["repeated"]
 _CLEAN = TEXTS["clean"]
 _INDEX = TEXTS["subject_index"]
-_IDENTITY = ("event_id", "ingested_us", "place")
-"""An event never changes: these stand for all its columns, but for what erasure takes away."""
+_IDENTITY = ("event_id", "ingested_us")
+"""An event never changes, and so its place follows: these stand for all columns, but for what erasure takes away."""
 
 
 def clean(work: Work, day: date, kind: Kind, affected: Affected) -> tuple[Written, bool]:

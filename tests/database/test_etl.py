@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,11 @@ from uuid import uuid5
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from cli import root
+from dialer.errors import DialerError
 from dialer.storage.session import sync_engine
 from etl import event_types, flatten, lanes
 from etl.columns import HISTORY, KNOWN
@@ -279,3 +283,26 @@ def test_an_older_version_is_read_as_the_newest(database, monkeypatch):
     require(run(database))
     assert read(database, "history_ticket", columns="subject, group_name") == [("T-1", "first"), ("T-2", "second")]
     assert database.rows("select dropped from etl_stage where stage = 'filter'") == [({"upcast_failed": 1},)]
+
+
+def test_a_database_that_was_restored_elsewhere_is_read_on(database):
+    insert(database.engine, ticket("T-1"))
+    require(run(database))
+    # As pg_dump leaves it: rows with the transactions of the old cluster, and counting begins anew.
+    database.run("update event set ingest_xid = '999999999'")
+    database.run("update etl_tenant set next_xid = '1000000000'")
+    insert(database.engine, ticket("T-2"))
+    require(run(database))
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2"]
+    assert len(read(database, "history_ticket")) == 18
+    require(run(database))
+    assert database.rows("select count(*) from etl_segment") == [(2,)]
+
+
+def test_another_hosts_lake_is_not_written(database, tmp_path):
+    settings = str(write_settings(database, tmp_path))
+    assert CliRunner().invoke(root, ["etl", "run", "--settings", settings]).exit_code == 0
+    Lake.of(database.settings).root.rename(tmp_path / "elsewhere")
+    refused = CliRunner().invoke(root, ["etl", "run", "--settings", settings])
+    assert isinstance(refused.exception, DialerError)
+    assert f"it was made at {socket.gethostname()}:{database.settings.state_dir}" in str(refused.exception)

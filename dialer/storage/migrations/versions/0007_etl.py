@@ -43,6 +43,12 @@ def _runs() -> None:
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("etl_tenant_pkey")),
     )
     op.create_table(
+        "etl_lake",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("etl_lake_pkey")),
+    )
+    op.create_table(
         "etl_run",
         sa.Column("run", sa.Uuid(), nullable=False),
         sa.Column("tenant_id", sa.Text(), nullable=False),
