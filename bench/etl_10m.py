@@ -19,6 +19,7 @@ from dialer.clock import monotonic, utc_now
 from dialer.settings import Settings
 from dialer.storage import event_log
 from etl import lanes, status
+from etl.commands import report
 from etl.night_commands import make_night
 
 EVENTS = 10_000_000
@@ -54,6 +55,9 @@ from generate_series(1, :events) as n
 """
 
 
+REPORTS = ("ticket_cohort_daily", "agent_daily", "sla_daily")
+
+
 class _Quiet:
     def say(self, tenant: str, what: str) -> None:
         pass
@@ -73,12 +77,16 @@ def etl_10m(folder: Path, size: Size) -> Result:
         night = make_night(settings, engine)
         (result,) = lanes.run_night(night, lanes.tenants(night), [], _Quiet())
         etl_s = monotonic() - began
+        reports_s = {name: _report(settings, folder, name) for name in REPORTS}
+        whole_s = monotonic() - began
         peak, sql_s = memory(os.getpid(), "VmHWM:") or 0, database_cpu(postmaster) - sql_before
         with engine.connect() as connection:
             stages = status.stages(connection, result.run)
     figures = [
-        rounded(f"{events:,} events from PostgreSQL to facts", "s", etl_s, copy_s),
-        rounded("events a second", "1/s", events / etl_s, events / copy_s),
+        rounded(f"{events:,} events from PostgreSQL to reports", "s", whole_s, copy_s),
+        rounded("events a second", "1/s", events / whole_s, events / copy_s),
+        rounded("  to facts", "s", etl_s),
+        *(rounded(f"  report {name}", "s", took_s) for name, took_s in reports_s.items()),
         rounded("  CPU of PostgreSQL", "s", sql_s),
         rounded("  peak memory of the process", "MB", peak / 1e6),
         *(rounded(f"  {one['stage']}: {one['what']}", "s", one["took_s"]) for one in stages if one["took_s"] >= 0.5),
@@ -101,6 +109,16 @@ def _settings(folder: Path, engine: Engine) -> Iterator[Settings]:
             "trunks": [{"name": "carrier-a", "node": "node-1", "host": "127.0.0.1", "port": 5070}],
         }
     )
+
+
+def _report(settings: Settings, folder: Path, name: str) -> float:
+    file = folder / "dialer.yaml"
+    file.write_text(settings.model_dump_json(exclude_unset=True), encoding="utf-8")
+    day = str((utc_now() - timedelta(days=1)).date())
+    arguments = [name, "--from", day, "--to", day, "--csv", str(folder / f"{name}.csv"), "--settings", str(file)]
+    began = monotonic()
+    report.main(arguments, standalone_mode=False)
+    return monotonic() - began
 
 
 def _fill(engine: Engine, events: int) -> None:
