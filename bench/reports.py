@@ -18,8 +18,8 @@ from etl import zones
 from etl.engines.duckdb import DuckDb
 from etl.reports import forms, make
 from etl.reports.catalogue import REPORTS
-from etl.reports.forms import PROFILES
 from etl.reports.make import Sources, Wanted
+from etl.reports.options import PROFILES
 from etl.reports.query import Question
 from etl.sql.order import BY_NAME
 

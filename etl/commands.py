@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dialer import settings as settings_module
-from dialer.errors import InvalidInput
-from dialer.storage.reading import reading
-from dialer.storage.session import sync_engine
-from etl.reports import forms, make, sidecar
-from etl.reports.asking import Machine, Options, key_of
 from etl.reports.catalogue import ALIASES, REPORTS
-from etl.reports.forms import PROFILES, Table
-from etl.reports.html import page
-from etl.reports.make import Wanted
 from etl.reports.model import Report
-from etl.reports.target import opened
-from etl.zones import from_us
+from etl.reports.options import PROFILES, Options
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _SETTINGS = click.option(
@@ -46,7 +35,6 @@ _OPTIONS = (
                  help="What a cell counted: KEY=TEXT as often as needed, and a column; subject=ID: its events."),
     _SETTINGS,
 )  # fmt: skip
-_NOTHING = "nothing has been computed for tenant {0!r} yet: `dialer etl run` does it."
 
 
 @click.group()
@@ -84,10 +72,9 @@ def html(day: datetime | None, target: str, settings_path: Path | None, **said: 
       dialer report html --campaign health-check --out campaign.html
     """
     when = day.date() if day is not None else None
-    with _machine(settings_path) as machine:
-        drawn = page.drawn(machine, Options(first=when, last=when, **said))
-        with opened(target) as file:
-            file.write(drawn.encode())
+    from etl.reports.run import write_page
+
+    write_page(Options(first=when, last=when, **said), target, settings_path)
 
 
 def _command(name: str, of: Report, campaign: Callable[[Any], Any]) -> click.Command:
@@ -96,9 +83,10 @@ def _command(name: str, of: Report, campaign: Callable[[Any], Any]) -> click.Com
     def write(settings_path: Path | None, rows: tuple[str, ...], profile: str, **said: Any) -> None:
         form, target = _place({form: said.pop(form) for form in ("csv", "xlsx", "parquet", "as_json")})
         first, last = (at.date() if at is not None else None for at in (said.pop("first"), said.pop("last")))
-        with _machine(settings_path) as machine:
-            wanted = machine.wanted(of, Options(first=first, last=last, **said))
-            _write(machine, wanted, rows, form, target, profile)
+        # Only here: every worker and engine imports the commands, and none of them needs DuckDB in its memory.
+        from etl.reports.run import write_report
+
+        write_report(of, Options(first=first, last=last, **said), rows, form, target, profile, settings_path)
 
     whose = " health-check" if name in ALIASES else " --campaign health-check" if of.one_campaign else ""
     write.__doc__ = f"{of.says}\n\nIt counts {of.basis}.\n\nExample: dialer report {name}{whose} --csv -"
@@ -113,47 +101,6 @@ for _name, _new in ALIASES.items():
     report.add_command(_command(_name, REPORTS[_new], click.argument("campaign", metavar="CAMPAIGN")))
 
 
-def _write(machine: Machine, wanted: Wanted, rows: tuple[str, ...], form: str, target: str, profile: str) -> None:
-    tenant = wanted.question.tenant
-    sources = machine.sources(tenant)
-    with machine.workshop() as duck:
-        chosen = _table(duck, sources, wanted, rows)
-        match form:
-            case "csv":
-                made = forms.write_csv(duck, chosen, target, PROFILES[profile])
-            case "xlsx":
-                made = forms.write_xlsx(duck, chosen, target)
-            case "parquet":
-                made = forms.write_parquet(duck, chosen, target)
-            case _:
-                made = forms.write_json(duck, chosen, target)
-    standing = machine.standing(tenant)
-    if standing.as_of is None and wanted.report.reads:
-        click.echo(_NOTHING.format(tenant), err=True)
-    for one in made:
-        if one.path is not None and one.path.is_file():
-            sidecar.write(one, _asked(wanted, rows, form, profile), chosen.columns, standing)
-            click.echo(f"{one.path}: {one.rows} rows, as of {standing.as_of or 'nothing'}", err=True)
-
-
-def _table(duck: Any, sources: Any, wanted: Wanted, rows: tuple[str, ...]) -> Table:
-    if not rows:
-        return make.table(duck, sources, wanted)
-    subjects = [said.removeprefix("subject=") for said in rows if said.startswith("subject=")]
-    if subjects and (len(rows) > 1 or wanted.report.kind is None):
-        raise InvalidInput(f"{wanted.report.name}: --rows subject=ID stands alone, for reports of subjects.")
-    if subjects:
-        return make.events_of(duck, sources, wanted, subjects[0])
-    if not wanted.report.measures:
-        raise InvalidInput(f"each row of {wanted.report.name} is one subject already: say --rows subject=ID.")
-    said = [key_of(wanted.report, one) for one in rows]
-    measures = [one for one in said if isinstance(one, str)]
-    if len(measures) > 1:
-        raise InvalidInput(f"--rows: one column at a time, not {' and '.join(measures)}.")
-    keys = [one for one in said if not isinstance(one, str)]
-    return make.rows_behind(duck, sources, wanted, keys, measures[0] if measures else "")
-
-
 def _place(said: dict[str, Any]) -> tuple[str, str]:
     chosen = [(form, target) for form, target in said.items() if target]
     if len(chosen) != 1:
@@ -162,26 +109,3 @@ def _place(said: dict[str, Any]) -> tuple[str, str]:
         )
     form, target = chosen[0]
     return form.removeprefix("as_"), "-" if target is True else target
-
-
-def _asked(wanted: Wanted, rows: tuple[str, ...], form: str, profile: str) -> dict[str, Any]:
-    question, one = wanted.question, wanted.report
-    return {
-        "report": one.name, "version": one.version, "says": one.says, "basis": one.basis, "form": form,
-        "profile": profile if form == "csv" else None, "rows_of": list(rows), "tenant": question.tenant,
-        "campaign": wanted.campaigns.get(question.campaign) if question.campaign is not None else None,
-        "tz": question.zone.name, "from_utc": from_us(question.from_us).isoformat(),
-        "to_utc": from_us(question.to_us).isoformat(), "as_of_utc": from_us(question.as_of_us).isoformat(),
-        "targets": question.targets.model_dump(),
-    }  # fmt: skip
-
-
-@contextmanager
-def _machine(settings_path: Path | None) -> Iterator[Machine]:
-    settings = settings_module.load(settings_path)
-    engine = sync_engine(settings)
-    try:
-        with reading(engine) as connection:
-            yield Machine(settings, connection)
-    finally:
-        engine.dispose()

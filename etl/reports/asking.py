@@ -22,6 +22,7 @@ from etl.reports.asked import asked
 from etl.reports.columns import Column
 from etl.reports.make import Sources, Wanted, workshop
 from etl.reports.model import Report
+from etl.reports.options import Options
 from etl.reports.query import PERIOD, Question
 from etl.reports.sidecar import Standing
 from etl.zones import from_us
@@ -33,18 +34,6 @@ _TENANTS = text("select tenant_id from campaign union select tenant_id from etl_
 _CAMPAIGNS = text("select id, name from campaign where tenant_id = :tenant order by id")
 KEPT_DAYS = 35
 """How far back a report goes that is not of the lake, if nobody says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a user may say of any report."""
-
-    first: date | None = None
-    last: date | None = None
-    """The last local day, which belongs to the period."""
-    time_zone: str | None = None
-    tenant: str | None = None
-    campaign: str | None = None
 
 
 @dataclass

@@ -24,10 +24,9 @@ import xlsxwriter
 from dialer.errors import DialerError
 from etl.engines.duckdb import DuckDb
 from etl.reports.columns import Column, Form, Kind, Shown, literal, quoted
+from etl.reports.options import ROWS_OF_A_SHEET, Profile
 from etl.reports.target import cannot_write, opened
 
-ROWS_OF_A_SHEET = 1_048_575
-"""Below the header, in Excel."""
 _PIPE_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 DANGEROUS = (
@@ -37,24 +36,6 @@ DANGEROUS = (
 """What a spreadsheet takes for a formula (OWASP, CSV injection): also behind blanks, also in full width, RE2."""
 _HARMLESS = "(unicode({0}) BETWEEN 48 AND 57 OR unicode({0}) BETWEEN 65 AND 122)"
 """Most texts begin with a letter or a digit: these need no regular expression."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """For whom a CSV is: programs get what is there, spreadsheets what they can take."""
-
-    delimiter: str = ","
-    decimal_comma: bool = False
-    bom: bool = False
-    guard: bool = False
-    most_rows: int | None = None
-
-
-PROFILES: Mapping[str, Profile] = {
-    "machine": Profile(),
-    "excel": Profile(bom=True, guard=True, most_rows=ROWS_OF_A_SHEET),
-    "excel-semicolon": Profile(delimiter=";", decimal_comma=True, bom=True, guard=True, most_rows=ROWS_OF_A_SHEET),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 from etl.reports import forms, query
 from etl.reports.catalogue import REPORTS
 from etl.reports.model import Period
+from etl.reports.options import PROFILES
 from tests.support.facts import call, given, shown
 from tests.support.stories import at
 
@@ -459,7 +460,7 @@ def test_the_order_of_facts_changes_no_byte(tmp_path, name):
         folder.mkdir()
         with given(folder) as facts:
             many(facts, random.Random(seed))
-            (made,) = forms.write_csv(facts.duck, facts.table(name), str(folder / "out.csv"), forms.PROFILES["machine"])
+            (made,) = forms.write_csv(facts.duck, facts.table(name), str(folder / "out.csv"), PROFILES["machine"])
             written.append(made.sha256)
     assert written[0] == written[1]
 

@@ -20,7 +20,8 @@ from dialer.errors import DialerError
 from etl import zones
 from etl.reports import forms, make
 from etl.reports.columns import Shown, flag, local, mean, money, percent, quantile, seconds, text, utc, whole
-from etl.reports.forms import PROFILES, Profile, Table
+from etl.reports.forms import Table
+from etl.reports.options import PROFILES, Profile
 
 SHOWN = Shown(zone=zones.zone("Europe/Warsaw", date(2026, 1, 1), date(2026, 12, 31)), campaigns={})
 COLUMNS = (text("name"), whole("n"), flag("sure"), utc("at"), local("at"), seconds("took"), money("cost"))

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from etl.reports.asking import Options
 from etl.reports.html import page
 from etl.reports.html.pictures import Series, Slot, columns, nice_step
+from etl.reports.options import Options
 from etl.reports.sidecar import Standing
 from etl.zones import from_us
 from tests.support.facts import DAY, Given, call, given

@@ -16,10 +16,11 @@ from dialer.calls.disposition import Disposition
 from dialer.clock import to_us
 from etl.engines.duckdb import DuckDb
 from etl.reports import make
-from etl.reports.asking import Machine, Options
+from etl.reports.asking import Machine
 from etl.reports.catalogue import REPORTS
 from etl.reports.html.pictures import Bar, Columns, Series, Slot, columns
 from etl.reports.make import Wanted
+from etl.reports.options import Options
 from etl.reports.query import Question
 from etl.reports.sidecar import Standing
 from etl.zones import from_us

@@ -1,0 +1,106 @@
+"""Runs a report for a user: the rows, or what is behind a cell, into a file with its side-car, or to the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dialer import settings as settings_module
+from dialer.errors import InvalidInput
+from dialer.storage.reading import reading
+from dialer.storage.session import sync_engine
+from etl.reports import forms, make, sidecar
+from etl.reports.asking import Machine, key_of
+from etl.reports.forms import Table
+from etl.reports.html import page
+from etl.reports.make import Wanted
+from etl.reports.model import Report
+from etl.reports.options import PROFILES, Options
+from etl.reports.target import opened
+from etl.zones import from_us
+
+_NOTHING = "nothing has been computed for tenant {0!r} yet: `dialer etl run` does it."
+
+
+def write_report(
+    report: Report, options: Options, rows: Sequence[str], form: str, target: str, profile: str, settings: Path | None
+) -> None:  # fmt: skip
+    """Writes a report, or with `rows` what stands behind one of its cells. Raises DialerError."""
+    with _machine(settings) as machine:
+        _write(machine, machine.wanted(report, options), rows, form, target, profile)
+
+
+def write_page(options: Options, target: str, settings: Path | None) -> None:
+    """Writes the page of a day or a campaign. Raises DialerError."""
+    with _machine(settings) as machine:
+        drawn = page.drawn(machine, options)
+        with opened(target) as file:
+            file.write(drawn.encode())
+
+
+def _write(machine: Machine, wanted: Wanted, rows: Sequence[str], form: str, target: str, profile: str) -> None:
+    tenant = wanted.question.tenant
+    sources = machine.sources(tenant)
+    with machine.workshop() as duck:
+        chosen = _table(duck, sources, wanted, rows)
+        match form:
+            case "csv":
+                made = forms.write_csv(duck, chosen, target, PROFILES[profile])
+            case "xlsx":
+                made = forms.write_xlsx(duck, chosen, target)
+            case "parquet":
+                made = forms.write_parquet(duck, chosen, target)
+            case _:
+                made = forms.write_json(duck, chosen, target)
+    standing = machine.standing(tenant)
+    if standing.as_of is None and wanted.report.reads:
+        click.echo(_NOTHING.format(tenant), err=True)
+    for one in made:
+        if one.path is not None and one.path.is_file():
+            sidecar.write(one, _asked(wanted, rows, form, profile), chosen.columns, standing)
+            click.echo(f"{one.path}: {one.rows} rows, as of {standing.as_of or 'nothing'}", err=True)
+
+
+def _table(duck: Any, sources: Any, wanted: Wanted, rows: Sequence[str]) -> Table:
+    if not rows:
+        return make.table(duck, sources, wanted)
+    subjects = [said.removeprefix("subject=") for said in rows if said.startswith("subject=")]
+    if subjects and (len(rows) > 1 or wanted.report.kind is None):
+        raise InvalidInput(f"{wanted.report.name}: --rows subject=ID stands alone, for reports of subjects.")
+    if subjects:
+        return make.events_of(duck, sources, wanted, subjects[0])
+    if not wanted.report.measures:
+        raise InvalidInput(f"each row of {wanted.report.name} is one subject already: say --rows subject=ID.")
+    said = [key_of(wanted.report, one) for one in rows]
+    measures = [one for one in said if isinstance(one, str)]
+    if len(measures) > 1:
+        raise InvalidInput(f"--rows: one column at a time, not {' and '.join(measures)}.")
+    keys = [one for one in said if not isinstance(one, str)]
+    return make.rows_behind(duck, sources, wanted, keys, measures[0] if measures else "")
+
+
+def _asked(wanted: Wanted, rows: Sequence[str], form: str, profile: str) -> dict[str, Any]:
+    question, one = wanted.question, wanted.report
+    return {
+        "report": one.name, "version": one.version, "says": one.says, "basis": one.basis, "form": form,
+        "profile": profile if form == "csv" else None, "rows_of": list(rows), "tenant": question.tenant,
+        "campaign": wanted.campaigns.get(question.campaign) if question.campaign is not None else None,
+        "tz": question.zone.name, "from_utc": from_us(question.from_us).isoformat(),
+        "to_utc": from_us(question.to_us).isoformat(), "as_of_utc": from_us(question.as_of_us).isoformat(),
+        "targets": question.targets.model_dump(),
+    }  # fmt: skip
+
+
+@contextmanager
+def _machine(settings_path: Path | None) -> Iterator[Machine]:
+    settings = settings_module.load(settings_path)
+    engine = sync_engine(settings)
+    try:
+        with reading(engine) as connection:
+            yield Machine(settings, connection)
+    finally:
+        engine.dispose()
