@@ -14,7 +14,7 @@ import jinja2
 
 from dialer.campaign.calendar import Interval, is_zone, read_key
 from dialer.monitoring.layout import iso
-from dialer.monitoring.trail_page import call_at
+from dialer.monitoring.next_call import call_at
 from dialer.storage.funnel import Coming
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,7 +50,7 @@ def slots(people: Iterable[Coming], windows: Mapping[str, Sequence[Interval]], n
     found: Counter[tuple[datetime, str]] = Counter()
     never = 0
     for one in people:
-        at = call_at(windows.get(one.key, ()), max(one.due_at or now, now))
+        at = call_at(windows.get(one.key, ()), max(one.due_at or now, now), now)
         if at is None:
             never += one.people
         else:

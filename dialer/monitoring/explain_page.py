@@ -18,7 +18,7 @@ WORDS: Mapping[Bucket, str] = {
     Bucket.HELD: "held: an operator must decide",
     Bucket.IN_CALL: "in a call now",
     Bucket.UNCARRIED: "no trunk of the campaign carries their number",
-    Bucket.NEVER: "no hour of the coming 14 days is open for them",
+    Bucket.NEVER: "no hour of the coming year is open for them",
     Bucket.CAP: "called as often as caps allow for now",
     Bucket.GAP: "called too recently",
     Bucket.CALLBACK: "asked to be called later",
