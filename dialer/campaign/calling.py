@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -197,6 +197,7 @@ class Calling(Restrictions):
     opened: dict[Dates, Slots] = Field(
         default={},
         alias="open",
+        max_length=1000,
         description="Days with hours of their own, though they are holidays or other weekdays; packs still hold.",
         examples=[{"2026-12-20": "10:00-14:00"}],
     )
@@ -232,11 +233,11 @@ class Calling(Restrictions):
 
 def _clashing_days(closed: Iterable[str], opened: Mapping[str, str]) -> list[Wrong]:
     fix = "let each day stand once in `closed` or `open`"
-    pairs = [(text, other) for text in opened for other in closed] + list(combinations(opened, 2))
+    shut, open_ = ([(text, parse_dates(text)) for text in texts] for texts in (closed, opened))
     return [
         Wrong(key=("open", text), code="named-twice", message=f"{text} and {other} hold the same day", fix=fix)
-        for text, other in pairs
-        if _overlap(parse_dates(text), parse_dates(other))
+        for (text, days), (other, others) in chain(product(open_, shut), combinations(open_, 2))
+        if _overlap(days, others)
     ]
 
 
@@ -258,6 +259,11 @@ def _deadline_wrongs(deadline: str | None, time_zone: str | None) -> list[Wrong]
         fix = "add `time_zone:` with the campaign's zone, such as Europe/Warsaw"
         wrongs.append(Wrong(key=("deadline",), code="missing-key", message=message, fix=fix))
     return wrongs
+
+
+def at_any_hour(calling: Calling) -> bool:
+    """Whether nothing names hours, neither the file nor a pack: `window: any`, for a lab."""
+    return calling.window == "any" and all(pack.window is None for pack in calling.rules)
 
 
 # -- what it comes to -----------------------------------------------------------------------------------------------

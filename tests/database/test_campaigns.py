@@ -111,6 +111,25 @@ def test_refreshing_the_calendar_is_repeatable_and_moves_on(database, prepared):
     assert max(row[2] for row in after) == now + timedelta(days=14)
 
 
+def test_people_who_come_while_a_run_goes_by_an_older_revision_are_in_its_calendar(database, prepared, tmp_path):
+    first = prepared()
+    database.run(
+        "insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, orders, max_concurrent, "
+        "calls_per_second) values (:c, :r, 'running', now(), 'ann@host', 1, 10, 5)",
+        c=first.campaign_id, r=first.revision_id,
+    )  # fmt: skip
+    (tmp_path / "people.csv").write_text("mobile,tz\n+48501100101,\n+48501100102,Asia/Tokyo\n", encoding="utf-8")
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("09:00-17:00", "10:00-11:00"), encoding="utf-8")
+    second = prepare(database.engine, load_campaign(path), MONDAY)
+    assert second.revision_id != first.revision_id
+    in_tokyo = (
+        "select revision_id, extract(hour from min(opens_at) at time zone 'Asia/Tokyo')::int "
+        "from open_interval where zones = 'Asia/Tokyo' group by 1 order by 1"
+    )
+    assert database.rows(in_tokyo) == [(first.revision_id, 9), (second.revision_id, 10)]
+
+
 def test_another_window_leaves_no_open_hour_of_the_old_one(database, prepared):
     prepared()
     done = prepared(CAMPAIGN.replace("09:00-17:00", "10:00-11:00"))
