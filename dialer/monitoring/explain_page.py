@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import RowMapping
 
 from dialer.campaign.calendar import Cause, Closed, closed_because, read_key
 from dialer.monitoring.explain_facts import Subject, held_by
@@ -141,7 +143,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def csv_rows(people: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+def csv_rows(people: Iterable[RowMapping]) -> Iterator[tuple[Any, ...]]:
     """The contacts of a bucket as CSV has them."""
     for row in people:
         plain = {**row, "numbers": " ".join(row["numbers"]), "next_attempt_at": iso(row["next_attempt_at"])}

@@ -46,8 +46,8 @@ def next_call(
     """
     due_at = contact.next_attempt_at
     if due_at is None or contact.next_number is None:
-        why = "it is closed" if contact.closed_as else "held" if contact.on_hold else "in a call"
-        return NextCall(why=f"none: {why}")
+        stands = "it is closed" if contact.closed_as else "held" if contact.on_hold else "in a call"
+        return NextCall(why=f"none: {stands}")
     turn_at = max(due_at, subject.view.at)
     then = {number: _standing(verdict, turn_at) for number, verdict in verdicts.items()}
     why = [_why_due(contact, subject, attempts)]
@@ -121,7 +121,7 @@ def _by_what(last: AttemptFacts, waited: timedelta, subject: Subject) -> str:
 
 
 def call_at(windows: Sequence[Interval], due_at: datetime, now: datetime) -> datetime | None:
-    """The first open moment from then on; None: nothing opens any more. Behind the days that are known: when it is due."""
+    """The first open moment from then on, behind the days that are known the due time; None: nothing opens any more."""
     found = next((max(one.opens_at, due_at) for one in windows if one.closes_at > due_at), None)
     if found is None and windows and min(windows[-1].closes_at, due_at) > now + KNOWN_AHEAD:
         return due_at

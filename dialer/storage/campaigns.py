@@ -218,7 +218,7 @@ def refresh_calendar(connection: Connection, revision_id: int, now: datetime) ->
     calendar of whichever claims are made by. Called after an import and hourly; running it again changes nothing. Rows
     of the past go: nothing reads them. Raises InvalidInput when this release does not read the revision.
     """
-    columns = (revision.c.id, revision.c.campaign_id, revision.c.number, revision.c.document)
+    columns: tuple[Any, ...] = (revision.c.id, revision.c.campaign_id, revision.c.number, revision.c.document)
     asked = connection.execute(select(*columns).where(revision.c.id == revision_id)).one()
     lock(connection, asked.campaign_id)
     _write_calendar(connection, asked, now)

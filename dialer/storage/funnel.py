@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
 from dialer.campaign.calendar import Interval
 
@@ -258,7 +258,7 @@ def places(connection: Connection, view: View, contact_ids: Sequence[int]) -> di
     return {row.id: (Bucket(row.bucket), row.detail) for row in connection.execute(_OF, values)}
 
 
-def people_in(connection: Connection, view: View, bucket: Bucket) -> Iterator[Mapping[str, Any]]:
+def people_in(connection: Connection, view: View, bucket: Bucket) -> Iterator[RowMapping]:
     """The contacts of a bucket, in the order of their import, streamed."""
     values = _values(view) | {"bucket": bucket.value}
     streaming = connection.execution_options(stream_results=True, max_row_buffer=1000)
