@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from textwrap import dedent
 
@@ -106,6 +107,13 @@ def test_every_shipped_pack_is_whole_and_explained(folder, name):
     said = [f"{days} {slots}" for days, slots in (found.window or {}).items()] + list(found.holidays)
     said += [f"{window} {limit}" for window, limit in found.caps.number.model_dump(exclude_none=True).items()]
     assert [words for words in said if words not in row] == []
+
+
+@pytest.mark.parametrize("day", ["2026-04-06", "2026-08-31", "2027-01-04", "2027-03-17"])
+def test_the_pack_of_the_united_kingdom_keeps_the_holidays_of_all_its_nations(folder, day):
+    """Easter Monday and the summer's bank holiday in England, 2 January in Scotland, Saint Patrick's in Ireland."""
+    (found,) = load(folder, "[uk-ofcom]").campaign.calling.rules
+    assert any(holiday(place, date.fromisoformat(day)) for place in found.holidays)
 
 
 def test_what_the_issue_names_is_shipped():
