@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dialer.campaign import answer_rules, flow, model, packs, yaml_file
+from dialer.campaign import answer_rules, flow, flow_checks, model, packs, yaml_file
 from dialer.campaign.calling import at_any_hour
 from dialer.campaign.capacity import numbers_of
 from dialer.campaign.holidays import CALLEE
@@ -117,7 +117,7 @@ def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Findin
         found += _contradictions_beside(error, file.data)
         whole = _with_placeholders(file.data, found)
     if whole is not None:
-        wrong = [*flow.problems(whole), *answer_rules.problems(whole)]
+        wrong = [*flow_checks.problems(whole), *answer_rules.problems(whole)]
         found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in wrong]
         found += _missing_files(whole, base_dir)
         found += _doubtful_numbers(whole)
