@@ -18,6 +18,7 @@ from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
 from dialer.contacts.suppress import of_site
+from dialer.delivery_watch import DeliveryWatch
 from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Parts, WorkersLook
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
@@ -59,6 +60,7 @@ class Machine:
     workers: Callable[[], AbstractContextManager[Staff]]
     look_at_workers: Callable[[], Awaitable[WorkersLook | None]]
     refresh_calendar: Callable[[int], Awaitable[None]]
+    deliveries: DeliveryWatch
 
 
 def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
@@ -167,6 +169,7 @@ class EngineProcess:
             _cel_reader(self.node),
             staff.fill_up,
             Console(argv=self.node.console).deepest_queue if self.node.console else None,
+            lambda wake: machine.deliveries.look(self.node.name, wake=wake),
         )
 
     def _full_disk(self) -> str:

@@ -11,6 +11,9 @@ from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Terms
 from dialer.contacts.suppress import CapRules
 
+NOBODY_LEFT = "nobody is left"
+"""Why a campaign is idle that has ended by itself: as the order says it, and those who look for such campaigns."""
+
 
 class Wanted(Enum):
     """What an operator wants of a campaign."""

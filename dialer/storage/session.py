@@ -26,8 +26,8 @@ def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
 
 
 def sync_engine(settings: Settings) -> Engine:
-    """A pool for a command."""
-    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 2, idle_s=30))
+    """A pool for a command. An engine's import of a daily base holds one connection for a minute."""
+    return sqlalchemy.create_engine(settings.database_url(), **_options(settings, 4, idle_s=30))
 
 
 def connect_arguments(settings: Settings, idle_s: int) -> dict[str, Any]:

@@ -200,12 +200,12 @@ def test_who_was_called_lately_in_another_campaign_is_left_out(database, deliver
     other = make_campaign(database, "other", ["+48501100101", "+48501100109"])
     database.run(
         "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
-        "submitting_at, ended_at, disposition, slot_until, seq) select gen_random_uuid(), :c, "
+        "submitting_at, ended_at, disposition, slot_until, seq, counted) select gen_random_uuid(), :c, "
         "(select revision_id from campaign where id = :c), id, person_id, numbers[1], 1, 'n', 't', 'ended', "
-        "now() - interval '1 day', now(), 'no_answer', now(), 1 from contact where campaign_id = :c", c=other,
+        "now() - interval '1 day', now(), 'no_answer', now(), 1, numbers[1] <> '+48501100109' from contact "
+        "where campaign_id = :c", c=other,
     )  # fmt: skip
     now, lately = datetime.now(UTC), ", not_called_within: 7d"
-    database.run("update attempt set counted = false where number = '+48501100109'")
     jan = "1,22 621 00 01,501100101,pl,Jan\n"
     never_rang = "3,501100109,,pl,Ola\n"
     summary = delivered(jan + EWA + never_rang, keys=lately, now=now)

@@ -21,11 +21,9 @@ HOSTILE = {
     "half a tag": (SHEET, "</sheetData></worksheet>", "</sheet"),
     "a file from outside": (SHEET, "<worksheet", '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><worksheet'),
     "cells repeated": (
-        "content.xml", "<table:table-cell office:value-type",
-        '<table:table-cell table:number-columns-repeated="16384" office:value-type',
-    ),
-    "rows repeated": (
-        "content.xml", "<table:table-row", '<table:table-row table:number-rows-repeated="100000000000"',
+        "content.xml", "<table:table-row><table:table-cell",
+        '<table:table-row table:number-rows-repeated="1000000000">'
+        '<table:table-cell table:number-columns-repeated="1000000000"',
     ),
 }  # fmt: skip
 
