@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from dialer.campaign.calendar import Cause, Closed, closed_because, read_key
+from dialer.contacts.sources import REPORT_SUFFIX
 from dialer.monitoring.explain_facts import Subject, held_by
 from dialer.monitoring.layout import iso, moment
 from dialer.storage.funnel import Bucket, Count, Funnel
@@ -84,7 +85,7 @@ def _detail(count: Count, subject: Subject, funnel: Funnel) -> str:
         case Bucket.DUE:
             return held_by(subject.status, subject.page)
         case Bucket.REJECTED:
-            return f"their list stands beside {funnel.rejects_of}"
+            return f"see {funnel.rejects_of}{REPORT_SUFFIX} (or state_dir's rejects/)"
     return _span(count, now)
 
 

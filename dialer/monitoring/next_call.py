@@ -63,7 +63,8 @@ def next_call(
     if at is None:
         why.append("but no hour is open for it any more")
     elif at > earliest:
-        why.append(f"due at {earliest:%Y-%m-%d %H:%MZ}, moved to where its window opens")
+        due = f"due at {earliest:%Y-%m-%d %H:%MZ}, and " if earliest > subject.view.at else ""
+        why.append(f"{due}its window opens then")
     return NextCall(at=at, number=number, why="; ".join(why))
 
 

@@ -140,11 +140,10 @@ def _caps(
                 )  # fmt: skip
         if caps.gap_s:
             last = found.last_ended_at
+            since = "no call so far" if last is None else f"the last call was over at {last:%Y-%m-%d %H:%M:%SZ}"
             yield Ruling(
                 rule=f"gap {subject}", allows=f"{subject}.gap" not in held,
-                inputs=f"{duration(caps.gap_s)} from the last call, "
-                + ("which there is none of" if last is None else f"over at {last:%Y-%m-%d %H:%M:%SZ}"),
-                until=held.get(f"{subject}.gap"),
+                inputs=f"{since}, {duration(caps.gap_s)} must lie between two", until=held.get(f"{subject}.gap"),
             )  # fmt: skip
 
 
@@ -162,7 +161,7 @@ def _trunks(number: str, subject: Subject) -> Ruling:
 def _campaign(subject: Subject) -> Ruling:
     return Ruling(
         rule="campaign", allows=subject.view.hold == "next",
-        inputs=f"{subject.status.wanted}; {held_by(subject.status, subject.page)}",
+        inputs=held_by(subject.status, subject.page),
     )  # fmt: skip
 
 
@@ -172,7 +171,8 @@ def _campaign(subject: Subject) -> Ruling:
 def lines(number: str, trails: Sequence[Trail], entries: Sequence[ListEntry], width: int | None) -> list[str]:
     """What is known of a number, contact by contact."""
     if not trails:
-        return laid_out([Line(label=number, parts=["stands in no campaign", *map(_entry, entries)])], width)
+        parts = ["stands in no campaign; a row that its import rejected stands in the report beside the file"]
+        return laid_out([Line(label=number, parts=[*parts, *map(_entry, entries)])], width)
     told = []
     for trail in trails:
         told += [*_head(trail), *_rules(trail), *_attempts(trail), *_next(trail), Line()]

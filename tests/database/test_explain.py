@@ -117,7 +117,7 @@ def test_the_trail_of_somebody_who_was_called_often_enough(ask, database, campai
     assert "people.csv line 3" in page
     for said in (
         "allows: +48501100102 is on no list", "forbids: 2 of 2 calls in 24 h", "allows: 2 of 5 calls in 7 days",
-        "forbids: 4 h from the last call", "carrier-a carries it", "SIP 486", "Q.850 17", "rang after 2.0 s",
+        "4 h must lie between two", "carrier-a carries it", "SIP 486", "Q.850 17", "rang after 2.0 s",
         "5 min after busy", '`retry.busy: {"after": "5m", "times": 3}`',
     ):  # fmt: skip
         assert said in page, said

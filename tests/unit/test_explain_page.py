@@ -103,7 +103,7 @@ def test_the_page():
           1,920  wait for their retry: until 07:20Z to 11:05Z
          84,112  due, but their window is closed: Europe/Lisbon (PT) opens at 09:00Z (outside the hours)
           1,204  may be called now: held back by: its rate
-             12  rows of the last import, rejected: their list stands beside base.csv
+             12  rows of the last import, rejected: see base.csv.report.csv (or state_dir's rejects/)
 
         117,490  contacts, and 12 rows that are no contacts
     """)

@@ -82,9 +82,9 @@ DAY, OPEN = ((-1.0, 7.0), (23.0, 31.0)), verdicts()
     [
         (contact(-1), OPEN, 0, A, "never called: due since its import"),
         (contact(2), OPEN, 2, A, ""),
-        (contact(8), OPEN, 23, A, "moved to where its window opens"),
+        (contact(8), OPEN, 23, A, "its window opens then"),
         (contact(-1), verdicts(("number.day", WaitsFor.CAP, 3)), 3, A, "a cap lets no call be made before"),
-        (contact(-1), verdicts(("person.gap", WaitsFor.GAP, 9)), 23, A, "moved to where its window opens"),
+        (contact(-1), verdicts(("person.gap", WaitsFor.GAP, 9)), 23, A, "its window opens then"),
         # By the time it is due the cap is free again.
         (contact(4), verdicts(("number.day", WaitsFor.CAP, 3)), 4, A, ""),
         (contact(-1), verdicts(LISTED), 0, B, f"{A} gives way to {B}"),
