@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,7 @@ def list_(tenant: str | None, campaign: str | None, site: bool, form: str | None
     Example: dialer dnc list --csv > do-not-call.csv
     """
     engine = sync_engine(settings_module.load(settings_path))
-    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
     try:
         with reading(engine) as connection:
             of = _list(connection, tenant, campaign) if site or tenant or campaign else None
@@ -303,7 +304,7 @@ def _read(numbers: tuple[str, ...], region: str | None) -> list[str]:
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    return asdict(entry) | {
+    return vars(entry) | {
         "scope": entry.scope.value, "source": entry.source.value, "added_at": _iso(entry.added_at),
         "until": _iso(entry.until),
     }  # fmt: skip
@@ -319,7 +320,7 @@ def _print(entries: Iterator[Entry], form: str | None, out: io.TextIOWrapper) ->
     if form == "csv":
         writer = csv.writer(out)
         writer.writerow(_COLUMNS)
-        writer.writerows([_facts(entry)[name] for name in _COLUMNS] for entry in entries)
+        writer.writerows(map(itemgetter(*_COLUMNS), map(_facts, entries)))
         return
     for entry in entries:
         line = (
