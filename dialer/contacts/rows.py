@@ -92,6 +92,7 @@ class Table:
 def require_columns(table: Table, wanted: Sequence[str]) -> None:
     """Raises InvalidInput when a wanted column is missing, or stands in the header twice."""
     problems = []
+    doubt = "" if set(wanted) & set(table.header) else "is this the right file, with a header? "
     for name in wanted:
         make = partial(Problem, file=table.file, line=table.line, key=name)
         if table.header.count(name) > 1:
@@ -103,7 +104,7 @@ def require_columns(table: Table, wanted: Sequence[str]) -> None:
             hint = f"did you mean {folded[close[0]]!r}? " if close else ""
             found = ", ".join(printable(column[:40]) for column in table.header[:30])
             problems.append(make(code="missing-column", message=f"there is no column {name!r}; there are: {found}",
-                                 fix=f"{hint}Names must be equal in the file and in `contacts:`"))  # fmt: skip
+                                 fix=f"{hint or doubt}Names must be equal in the file and in `contacts:`"))  # fmt: skip
     if problems:
         raise InvalidInput(f"{table.file} lacks what the campaign reads; nothing was imported", problems)
 

@@ -163,7 +163,7 @@ BAD_CSV = {
     "no rows": ("mobile,name\n", "there are no rows below the header"),
     "an empty file": ("", "the file has no header and no rows"),
     "bad numbers alone": ("mobile,name\n12,Jan\n999,Ewa\n", "all 2 rows are rejected"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)), "the header is not text"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)), "is this the right file, with a header?"),
     "a cut-off file": ("mobile,name\n501100101,Jan\n5011001", "people.csv:3: the file ends in the middle of this row"),
     "a cut-off spreadsheet": (b"PK\x03\x04" + b"\0" * 60, "the file is damaged or cut off"),
     "an old spreadsheet": (b"\xd0\xcf\x11\xe0" + b"\0" * 60, "an old or a password-protected Excel file"),
