@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
 MINUTES, SEED = "2.3", "7"

@@ -24,7 +24,7 @@ from dialplan.render import render_node
 from tests.lab.caller import Ami
 from tests.lab.conftest import no_channels
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "health-check"
 CEILING, RATE = 80, 20
