@@ -13,7 +13,12 @@ demo: setup ## Run the example campaign: real calls on this machine, reports in 
 	@.ci/demo
 
 test: setup ## Run the whole test suite; ARGS="-k name" for a part
+ifdef ARGS
 	@$(python) -m pytest $(ARGS)
+else
+	@$(python) -m pytest -m "not lab" -n 2 --dist loadfile
+	@$(python) -m pytest -m lab
+endif
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy
