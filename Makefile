@@ -17,7 +17,8 @@ ifdef ARGS
 	@$(python) -m pytest $(ARGS)
 else
 	@$(python) -m pytest -m "not lab" -n 2 --dist loadfile
-	@$(python) -m pytest -m lab
+	@$(python) -m pytest -m "lab and not alone" -n 2 --dist loadfile
+	@$(python) -m pytest -m alone
 endif
 
 lint: setup ## Check style and types
