@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from dialer import phone
 from dialer import settings as settings_module
+from dialer.clock import utc_now
 from dialer.contacts.numbers import NumberReader
 from dialer.contacts.suppress import DncScope, DncSource
 from dialer.control_command import operator
@@ -50,9 +51,16 @@ def _known(_context: click.Context, _parameter: click.Parameter, region: str | N
 
 
 def _instant(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    """A day counts to its end everywhere on earth."""
     if text is None:
         return None
+    at = _moment(text)
+    if at <= utc_now():
+        raise InvalidInput(f"{text} is over: it would keep nobody from being called. Nothing was changed.")
+    return at
+
+
+def _moment(text: str) -> datetime:
+    """A day counts to its end everywhere on earth."""
     try:
         if len(text) == len("2027-01-31"):
             return datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days=1) + _LAST_ZONE
@@ -238,6 +246,8 @@ def list_(tenant: str | None, campaign: str | None, site: bool, form: str | None
 
     Example: dialer dnc list --csv > do-not-call.csv
     """
+    if site and (tenant or campaign):
+        raise InvalidInput("give --site, --tenant or --campaign, only one of them")
     engine = sync_engine(settings_module.load(settings_path))
     out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
     try:

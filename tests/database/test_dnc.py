@@ -105,6 +105,7 @@ def test_an_entry_may_hold_for_a_time_and_the_longer_one_wins(database, dnc, unt
         (("add", A, "--campaign", "x"), "there is no campaign 'x'"),
         (("add", A, "--tenant", "t", "--campaign", "autumn"), "not both"),
         (("add", A, "--until", "tomorrow"), "neither a day"),
+        (("add", A, "--until", "2020-01-31"), "2020-01-31 is over"),
         (("add", A, "--until", "2031-01-31T18:00"), "no time zone"),
     ],
 )

@@ -96,6 +96,19 @@ def load(folder: Path, named: str, content: str | None = None) -> LoadedCampaign
     return load_campaign(path)
 
 
+def test_everything_that_is_wrong_with_the_rules_is_told_at_once(folder):
+    (folder / "campaign.yaml").write_text(
+        FILE.format(rules="[ours.yaml], deadline: 5pm, time_zone: Mars, gap: 3").replace("09:00-17:00", "9-5"),
+        encoding="utf-8",
+    )
+    (folder / "ours.yaml").write_text("pack: ours\nwindow: {mon: 9-5}\nmax_silent: 3\n", encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        load_campaign(folder / "campaign.yaml")
+    assert sorted(problem.key for problem in caught.value.problems) == [
+        "calling.deadline", "calling.gap", "calling.time_zone", "calling.window.mon-fri", "max_silent", "window.mon",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", list(packs.shipped()))
 def test_every_shipped_pack_is_whole_and_explained(folder, name):
     loaded = load(folder, f"[{name}]")
