@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from dialer.contacts.dnc_file import MOST_CHARS, Unreadable, read_list
 from dialer.contacts.encoding import Survey
@@ -53,6 +53,8 @@ def import_file(
     Raises InvalidInput when the file cannot be read, or holds no number in the column.
     """
     lines = _Lines()
+    # A large file is read whole before its first number is stored: longer than the 30 s of other sessions.
+    connection.execute(text("set local idle_in_transaction_session_timeout = '10min'"))
     try:
         sha256, encoding = _survey(file)
         counts = dnc.add(
