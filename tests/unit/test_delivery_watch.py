@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from dialer.campaign.running import Wanted
+from dialer.clock import DatabaseClock
 from dialer.delivery_watch import DeliveryWatch
 from dialer.engine import supervisor as supervisor_module
 from dialer.engine.supervisor import Supervisor
+from dialer.engine_process import EngineProcess, Machine
 from dialer.errors import DatabaseAway, InvalidInput, Problem
+from dialer.settings import Settings
 from dialer.storage.deliveries import Delivery
 from dialer.storage.prepare import ImportSummary
-from tests.support.engine_parts import PLAN, FakeClock, FakeStore, FakeTelephony, make_parts
+from tests.support.engine_parts import PLAN, FakeClock, FakeJournal, FakeStore, FakeTelephony, make_parts
 
 PROBLEM = Problem(file="b.csv", line=3, key="", code="cut-off", message="it ends here", fix="deliver it whole")
 REFUSED = Delivery(
@@ -70,6 +75,31 @@ async def test_one_look_at_a_time():
     await first
     await watch.look("node-2", wake=False)
     assert folders.looks == [("node-1", False), ("node-2", False)]
+
+
+async def test_an_engine_process_looks_for_the_campaigns_of_its_node(tmp_path):
+    (tmp_path / "mac.key").write_text("k" * 64, encoding="utf-8")
+    (tmp_path / "mac.key").chmod(0o600)
+    folders, clock = Folders(), DatabaseClock()
+
+    async def nothing(revision_id: int) -> None:
+        return None
+
+    machine = Machine(
+        settings=Settings(
+            database="postgresql:///none", mac_key_file=tmp_path / "mac.key", nodes=(PLAN.node,), trunks=PLAN.trunks
+        ),
+        workers=nullcontext, look_at_workers=AsyncMock(), refresh_calendar=nothing, deliveries=DeliveryWatch(folders),
+    )  # fmt: skip
+    process = EngineProcess(
+        machine=machine, node=PLAN.node, store=FakeStore(), link=Mock(), journal=FakeJournal(), clock=clock
+    )  # fmt: skip
+    supervisor = process.supervisor(Mock())
+    supervisor._own = None
+    await supervisor._look_into_folders()
+    supervisor.drain()
+    await supervisor._look_into_folders()
+    assert folders.looks == [(PLAN.node.name, True)], "who drains takes nothing in"
 
 
 @pytest.mark.parametrize(("own", "wake"), [([1], False), (None, True)])
