@@ -167,16 +167,18 @@ from (
     when c.closed_as is not null then 'closed'
     when c.on_hold then 'held'
     when c.next_attempt_at is null then 'in_call'
-    when exists (select from dnc where dnc.number = c.next_number and {_listed(p)}) and not exists (
-      select from unnest(c.numbers) as other(number) where not exists (
-        select from dnc where dnc.number = other.number and {_listed(p)})) then 'dnc'
+    when exists (select from dnc where dnc.number = c.next_number and {_listed(p)}) and (
+      cardinality(c.numbers) = 1 or not exists (
+        select from unnest(c.numbers) as other(number) where not exists (
+          select from dnc where dnc.number = other.number and {_listed(p)}))) then 'dnc'
     when not c.next_number like any(cast(:{p}carried as text[])) then 'uncarried'
     when w.key is null then 'never'
     when c.next_attempt_at > :{p}at then
       case c.waits_for when 'cap' then 'cap' when 'gap' then 'gap' when 'callback' then 'callback'
            when 'dnc' then 'listed' else case when c.dials > 0 then 'retry' else 'planned' end end
     when not w.is_open then 'window'
-    when op.person_id is not null or o.number is not null then 'elsewhere'
+    when exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
+      or exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number) then 'elsewhere'
     when not c.next_number like any(cast(:{p}through as text[])) then 'breaker'
     when c.avoid_trunks is not null
       and cast(:{p}at as timestamptz) - interval '5 minutes'
@@ -187,8 +189,6 @@ from (
   from contact c
     left join unnest(cast(:{p}keys as text[]), cast(:{p}open as bool[]), cast(:{p}opens_at as timestamptz[]))
       as w(key, is_open, opens_at) on w.key = c.zones
-    left join (select distinct person_id from attempt where state <> 'ended') op on op.person_id = c.person_id
-    left join (select distinct number from attempt where state <> 'ended') o on o.number = c.next_number
   where c.campaign_id = :{p}campaign and {only}
   offset 0
 ) as judged
