@@ -121,27 +121,29 @@ select line, person_key, case when returned then :returned else :changed end, wh
 # In a call they are only marked: the trigger closes them when the verdict would make them due again. Whose row is
 # rejected, for want of consent or of a good number, is withdrawn even where missing people are kept.
 _WITHDRAW = """
-with refused as materialized (
-  select person_key, min(line) as line, (array_agg(reason order by line))[1] as reason from contact_stage
-  where reason is not null and reason <> :note and line is not null and person_key is not null group by person_key
-), gone as materialized (
-  select c.id, p.person_key, refused.line, refused.reason
-  from contact as c join person as p on p.id = c.person_id left join refused on refused.person_key = p.person_key
+with gone as materialized (
+  select c.id, p.person_key from contact as c join person as p on p.id = c.person_id
   where c.campaign_id = :campaign and c.closed_as is null and c.withdrawn_at is null
-    and (:missing or refused.line is not null) and not exists (
-      select from contact_stage as s where s.person_key = p.person_key and s.reason is null)
+    and not exists (select from contact_stage as s where s.person_key = p.person_key and s.reason is null)
+    and (:missing or exists (
+      select from contact_stage as s where s.person_key = p.person_key and s.reason <> :note and s.line is not null))
   order by c.id for no key update of c
 ), marked as (
   update contact as c set withdrawn_at = :now from gone where c.id = gone.id
 )
 insert into contact_stage (person_key, reason, detail)
-select person_key, :withdrawn, coalesce('line ' || line || ' is rejected: ' || reason, 'not in this delivery')
-from gone
+select gone.person_key, :withdrawn,
+       coalesce('line ' || refused.line || ' is rejected: ' || refused.reason, 'not in this delivery')
+from gone left join lateral (
+  select s.line, s.reason from contact_stage as s
+  where s.person_key = gone.person_key and s.reason <> :note and s.line is not null order by s.line limit 1
+) as refused on true
 """
 _OPEN = """
 select count(*) from contact where campaign_id = :campaign and closed_as is null and withdrawn_at is null
 """
-# Of contacts that came in a moment ago the planner knows nothing: without this it reads the stage for each of them.
+# Of contacts that came in a moment ago the planner knows nothing: without this it reads the stage for each of them, and
+# whatever else is joined to them must be looked up by an index as well.
 _BY_PERSON = "create index on contact_stage using hash (person_key)"
 _ANYBODY = "select exists (select from contact where campaign_id = :campaign)"
 _COUNTS = """
