@@ -13,7 +13,13 @@ demo: setup ## Run the example campaign: real calls on this machine, reports in 
 	@.ci/demo
 
 test: setup ## Run the whole test suite; ARGS="-k name" for a part
+ifdef ARGS
 	@$(python) -m pytest $(ARGS)
+else
+	@$(python) -m pytest -m "not lab" -n 2 --dist loadfile
+	@$(python) -m pytest -m "lab and not alone" -n 2 --dist loadfile
+	@$(python) -m pytest -m alone
+endif
 
 test-spark: ## Run all tests of the transforms on Spark's local-cluster (needs Java 17)
 	@.ci/setup spark

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figure import Conditions, Figure, Result, Size, rounded
-from bench.load import Load, fresh_lab, write_campaign
 from bench.measure import database_cpu, percentile
-from bench.sides import import_people, rows_of
-from dialer.campaign.load import load_campaign
+from bench.private import PrivateDatabase, private_database
+from bench.sides import rows_of
 from dialer.clock import utc_now
 from dialer.contacts.contact import ClaimOrder, ClaimResult
 from dialer.contacts.suppress import NO_CAPS, CapRules, Caps
-from dialer.lab.up import Lab
 from dialer.pacing.routes import Route
 from dialer.storage.session import async_engine
 from dialer.storage.store import PostgresStore
@@ -27,9 +25,10 @@ FEW = 10_000
 MANY = 1_000_000
 AT_A_TIME = 20
 """People a claim takes: what an engine asks for at some hundred calls a second."""
-CLAIMS = 100
-ROUNDS = 3
-"""Turns of few and many; the first of each warms up."""
+CLAIMS = 20
+"""In a turn: short ones, so that what else a machine does meets all sides alike."""
+ROUNDS = 11
+"""Turns of each side; the first warms up."""
 AIM = 1.2
 MOST = 10_000
 """The limits: never what binds."""
@@ -58,8 +57,8 @@ class _Side:
 def claims(folder: Path, size: Size) -> Result:
     """What a claim of 20 takes with a million open contacts, beside one with ten thousand."""
     many = size.calls or MANY
-    with _lab(folder, many) as (lab, small, large):
-        took = _measured(lab, {"few": _Side(campaign=small), "many": _Side(campaign=large)})
+    with _two_campaigns(folder, many) as (database, small, large):
+        took = _measured(database, {"few": _Side(campaign=small), "many": _Side(campaign=large)})
     figures = _compared(f"one claim with {many:,} open contacts", took["many"], took["few"])
     return [*figures, _short(took)], _conditions(f"the same with {FEW:,} open contacts")
 
@@ -67,10 +66,10 @@ def claims(folder: Path, size: Size) -> Result:
 def claims_rules(folder: Path, size: Size) -> Result:
     """What a claim of 20 takes with every rule on: lists, caps, the gap; a million contacts, then ten thousand."""
     many = size.calls or MANY
-    with _lab(folder, many) as (lab, small, large):
-        _with_history(lab, many)
+    with _two_campaigns(folder, many) as (database, small, large):
+        _with_history(database, many)
         took = _measured(
-            lab, {"few": _Side(campaign=small, rules=RULES), "many": _Side(campaign=large, rules=RULES),
+            database, {"few": _Side(campaign=small, rules=RULES), "many": _Side(campaign=large, rules=RULES),
                   "lists alone": _Side(campaign=large)},
         )  # fmt: skip
     figures = _compared(f"one claim with {many:,} open contacts", took["many"], took["few"])
@@ -80,26 +79,24 @@ def claims_rules(folder: Path, size: Size) -> Result:
 
 
 @contextmanager
-def _lab(folder: Path, many: int) -> Iterator[tuple[Lab, _Campaign, _Campaign]]:
+def _two_campaigns(folder: Path, many: int) -> Iterator[tuple[PrivateDatabase, _Campaign, _Campaign]]:
     """A campaign with few contacts, and one with many."""
-    load = Load(calls=1)
-    with fresh_lab(folder, load) as lab:
-        import_people(lab, load_campaign(write_campaign(folder, load)))
-        yield lab, _filled(lab, FEW, "few", 0), _filled(lab, many, "many", FEW)
+    with private_database(folder) as database:
+        yield database, _filled(database, FEW, "few", 0), _filled(database, many, "many", FEW)
 
 
-def _with_history(lab: Lab, entries: int) -> None:
+def _with_history(database: PrivateDatabase, entries: int) -> None:
     """Every second person was called three days ago; of all numbers one in fifty is on the site's list of a million."""
     rows_of(
-        lab, "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, "
-        "state, submitting_at, ended_at, slot_until, disposition, counted, seq) "
+        database, "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, "
+        "trunk, state, submitting_at, ended_at, slot_until, disposition, counted, seq) "
         "select gen_random_uuid(), c.campaign_id, k.revision_id, c.id, c.person_id, c.next_number, 1, 'node-1', "
         "'carrier-a', 'ended', now() - interval '3 days', now() - interval '3 days', now() - interval '3 days', "
         "'no_answer', true, 2 from contact c join campaign k on k.id = c.campaign_id "
         "where mod(c.id, 2) = 0 and k.name <> 'bench'",
     )  # fmt: skip
     rows_of(
-        lab, "insert into dnc (number, scope, source, added_by) "
+        database, "insert into dnc (number, scope, source, added_by) "
         "select case mod(n, 50) when 0 then '+4850' else '+4860' end || lpad(n::text, 7, '0'), "
         f"'site', 'import', 'bench' from generate_series(1, {entries}) as n",
     )  # fmt: skip
@@ -124,33 +121,33 @@ def _conditions(ceiling: str) -> Conditions:
     }  # fmt: skip
 
 
-def _filled(lab: Lab, contacts: int, name: str, first: int) -> _Campaign:
+def _filled(database: PrivateDatabase, contacts: int, name: str, first: int) -> _Campaign:
     """A copy of the imported campaign with so many people, all due, set up by SQL."""
     columns = "tenant_id, created_at"
     (campaign,) = rows_of(
-        lab, f"insert into campaign (name, {columns}) select '{name}', {columns} from campaign "
+        database, f"insert into campaign (name, {columns}) select '{name}', {columns} from campaign "
         "where name = 'bench' returning id",
     )  # fmt: skip
     revision_columns = "number, document, base_dir, accepted_at"
     (revision,) = rows_of(
-        lab, f"insert into revision (campaign_id, sha256, {revision_columns}) select {campaign.id}, '{name}', "
+        database, f"insert into revision (campaign_id, sha256, {revision_columns}) select {campaign.id}, '{name}', "
         f"{revision_columns} from revision order by id limit 1 returning id",
     )  # fmt: skip
-    rows_of(lab, f"update campaign set revision_id = {revision.id} where id = {campaign.id}")
+    rows_of(database, f"update campaign set revision_id = {revision.id} where id = {campaign.id}")
     rows_of(
-        lab, "insert into open_interval (revision_id, zones, opens_at, closes_at) "
+        database, "insert into open_interval (revision_id, zones, opens_at, closes_at) "
         f"select {revision.id}, zones, opens_at, closes_at from open_interval "
         "where revision_id = (select min(id) from revision)",
     )  # fmt: skip
     rows_of(
-        lab, "insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, orders, "
+        database, "insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, orders, "
         f"max_concurrent, calls_per_second) values ({campaign.id}, {revision.id}, 'running', now(), 'bench', "
         f"1, {MOST}, 500)",
     )  # fmt: skip
-    rows_of(lab, f"insert into campaign_node (campaign_id, node) values ({campaign.id}, 'node-1')")
+    rows_of(database, f"insert into campaign_node (campaign_id, node) values ({campaign.id}, 'node-1')")
     # Half of them at one moment, as an import leaves them, half at different ones, as retries do; every tenth tomorrow.
     rows_of(
-        lab, "with people as (insert into person (tenant_id, person_key) select t.tenant_id, '+4850' || lpad((n + "
+        database, "with people as (insert into person (tenant_id, person_key) select t.tenant_id, '+4850' || lpad((n + "
         f"{first})::text, 7, '0') from generate_series(1, {contacts}) as n, "
         "(select tenant_id from campaign limit 1) as t returning id, person_key) "
         "insert into contact (campaign_id, person_id, numbers, zones, fields, next_attempt_at, next_number) "
@@ -170,15 +167,14 @@ class _Took:
     short: int = 0
 
 
-def _measured(lab: Lab, sides: dict[str, _Side]) -> dict[str, _Took]:
-    rows_of(lab, "analyze")
-    postmaster = int((lab.places.postgres / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
-    return asyncio.run(_in_turns(lab, sides, postmaster))
+def _measured(database: PrivateDatabase, sides: dict[str, _Side]) -> dict[str, _Took]:
+    rows_of(database, "analyze")
+    return asyncio.run(_in_turns(database, sides))
 
 
-async def _in_turns(lab: Lab, sides: dict[str, _Side], postmaster: int) -> dict[str, _Took]:
+async def _in_turns(database: PrivateDatabase, sides: dict[str, _Side]) -> dict[str, _Took]:
     store = PostgresStore(
-        async_engine(lab.settings), "node-1", lab.settings.spool_dir, lab.settings.journal_dir
+        async_engine(database.settings), "node-1", database.settings.spool_dir, database.settings.journal_dir
     )  # fmt: skip
     took = {name: _Took(wall_ms=[], cpu_ms=[]) for name in sides}
     try:
@@ -188,17 +184,17 @@ async def _in_turns(lab: Lab, sides: dict[str, _Side], postmaster: int) -> dict[
         for turn in range(ROUNDS):
             for name, side in sides.items():
                 await store.hold_node()
-                found = await _round(store, side, postmaster)
+                found = await _round(store, side, database.postmaster)
                 if turn:
                     took[name].wall_ms += found.wall_ms
                     took[name].cpu_ms += found.cpu_ms
                     took[name].short += found.short
                 # The calls end, outside of what is measured: their number must not be what grows.
                 await asyncio.to_thread(
-                    rows_of, lab, "update attempt set state = 'ended', disposition = 'completed', ended_at = now(), "
-                    "slot_until = now() where state <> 'ended'",
+                    rows_of, database, "update attempt set state = 'ended', disposition = 'completed', "
+                    "ended_at = now(), slot_until = now() where state <> 'ended'",
                 )  # fmt: skip
-                await asyncio.to_thread(rows_of, lab, "analyze attempt")
+                await asyncio.to_thread(rows_of, database, "analyze attempt")
     finally:
         await store.close()
     return took

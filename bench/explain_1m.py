@@ -124,8 +124,8 @@ def _fill(engine: Engine, contacts: int) -> None:
         "now() + (id % 5000 - 3000) * interval '1 s' as at from person where person_key like 'p%') as people",
         "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
         "submitting_at, ended_at, slot_until, disposition, seq, counted) select gen_random_uuid(), 1, 1, id, "
-        "person_id, numbers[1], 1, 'node-1', 'carrier-a', 'ended', now() - id % 80000 * interval '1 s', now(), now(), 'busy', 3, "
-        "true from contact",
+        "person_id, numbers[1], 1, 'node-1', 'carrier-a', 'ended', now() - id % 80000 * interval '1 s', now(), now(), "
+        "'busy', 3, true from contact",
         "insert into dnc (number, scope, source, added_by) select '+4850' || lpad((n * 9)::text, 7, '0'), 'site', "
         "'import', 'bench' from generate_series(1, :contacts) n on conflict do nothing",
     )

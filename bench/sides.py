@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from bench.load import QUESTION, Load, fresh_lab, write_campaign
 from bench.measure import MACHINE, Carried, Costs, carried, pids_with
+from bench.private import PrivateDatabase
 from dialer.campaign.load import LoadedCampaign, load_campaign
 from dialer.lab.blueprint import NodeRenderer
 from dialer.lab.process import processes_of
@@ -234,7 +235,7 @@ def until(lab: Lab, query: str, many: int, process: subprocess.Popen[str], err: 
         time.sleep(0.05)
 
 
-def rows_of(lab: Lab, query: str) -> list[Any]:
+def rows_of(lab: Lab | PrivateDatabase, query: str) -> list[Any]:
     """The rows of a query; it may be an update, too."""
     engine = sync_engine(lab.settings)
     try:

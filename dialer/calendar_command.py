@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from dialer import settings as settings_module
 from dialer.errors import InvalidInput
-from dialer.explain_command import number_of, trail_of
+from dialer.explain_command import is_number, number_of, trail_of
 from dialer.monitoring import calendar_page, outlook
 from dialer.monitoring.explain_facts import Subject, outlook_of, subject
 from dialer.monitoring.layout import iso
@@ -52,7 +52,7 @@ def calendar_command(what: str, form: str | None, svg: Path | None, settings_pat
     engine = sync_engine(settings)
     try:
         with reading(engine) as connection:
-            if not what.startswith("+"):
+            if not is_number(connection, what):
                 _of_campaign(connection, subject(connection, settings, what), form, svg)
             elif svg is not None:
                 raise InvalidInput("--svg draws a campaign's calendar: give the campaign's name.")
@@ -102,15 +102,15 @@ def _of_number(connection: Connection, settings: Settings, number: str, form: st
 
 def _rows(trail: Trail) -> Iterable[tuple[Any, ...]]:
     contact = trail.contact
-    fixed = (contact.campaign, contact.person, contact.next_number, iso(trail.next_call_at), trail.next_why)
+    fixed = (contact.campaign, contact.person, trail.next.number, iso(trail.next.at), trail.next.why)
     spans = trail.subject.view.windows.get(contact.zones, ())[:HOURS_SHOWN]
     return [(*fixed, iso(span.opens_at), iso(span.closes_at)) for span in spans] or [(*fixed, None, None)]
 
 
 def _lines(trail: Trail) -> Iterable[str]:
-    contact, at = trail.contact, trail.next_call_at
-    when = f"at {at:%Y-%m-%d %H:%MZ} to {contact.next_number}; " if at is not None else ""
-    yield f"{contact.campaign}, person {contact.person}: next call {when}{trail.next_why}"
+    contact, at = trail.contact, trail.next.at
+    when = f"at {at:%Y-%m-%d %H:%MZ} to {trail.next.number}; " if at is not None else ""
+    yield f"{contact.campaign}, person {contact.person}: next call {when}{trail.next.why}"
     for span in trail.subject.view.windows.get(contact.zones, ())[:HOURS_SHOWN]:
         yield f"  open {span.opens_at:%a %Y-%m-%d %H:%MZ} to {span.closes_at:%H:%MZ}  {contact.zones}"
 

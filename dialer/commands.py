@@ -20,7 +20,7 @@ from dialer.campaign.caller_identity import in_words
 from dialer.campaign.load import LoadedCampaign, check_against, load_campaign
 from dialer.campaign.schema import schema_text
 from dialer.clock import monotonic, utc_now
-from dialer.contacts.sources import is_pattern
+from dialer.contacts.sources import is_pattern, pattern_of
 from dialer.control_command import operator
 from dialer.errors import InvalidInput, Problem
 from dialer.storage import campaigns, contacts, event_log, migrate
@@ -186,6 +186,8 @@ def deliver(context: click.Context, name: str, settings_path: Path | None, as_js
         source = campaign.base.contacts.source
         if not is_pattern(source):
             raise InvalidInput(f"{name} reads one file, {source}. Import it with `dialer contacts import`.")
+        if not pattern_of(campaign.base_dir, source).folder.is_dir():
+            raise InvalidInput(f"there is no folder for {source} in {campaign.base_dir}. Make it, or correct `from`.")
         found = _two_looks(Deliveries(engine, settings.state_dir / "rejects", operator()), campaign)
     finally:
         engine.dispose()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 
 from dialer import phone
 from dialer import settings as settings_module
+from dialer.clock import utc_now
 from dialer.contacts.numbers import NumberReader
 from dialer.contacts.suppress import DncScope, DncSource
 from dialer.control_command import operator
@@ -49,9 +51,16 @@ def _known(_context: click.Context, _parameter: click.Parameter, region: str | N
 
 
 def _instant(_context: click.Context, _parameter: click.Parameter, text: str | None) -> datetime | None:
-    """A day counts to its end everywhere on earth."""
     if text is None:
         return None
+    at = _moment(text)
+    if at <= utc_now():
+        raise InvalidInput(f"{text} is over: it would keep nobody from being called. Nothing was changed.")
+    return at
+
+
+def _moment(text: str) -> datetime:
+    """A day counts to its end everywhere on earth."""
     try:
         if len(text) == len("2027-01-31"):
             return datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days=1) + _LAST_ZONE
@@ -237,8 +246,10 @@ def list_(tenant: str | None, campaign: str | None, site: bool, form: str | None
 
     Example: dialer dnc list --csv > do-not-call.csv
     """
+    if site and (tenant or campaign):
+        raise InvalidInput("give --site, --tenant or --campaign, only one of them")
     engine = sync_engine(settings_module.load(settings_path))
-    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
+    out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
     try:
         with reading(engine) as connection:
             of = _list(connection, tenant, campaign) if site or tenant or campaign else None
@@ -303,7 +314,7 @@ def _read(numbers: tuple[str, ...], region: str | None) -> list[str]:
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    return asdict(entry) | {
+    return vars(entry) | {
         "scope": entry.scope.value, "source": entry.source.value, "added_at": _iso(entry.added_at),
         "until": _iso(entry.until),
     }  # fmt: skip
@@ -319,7 +330,7 @@ def _print(entries: Iterator[Entry], form: str | None, out: io.TextIOWrapper) ->
     if form == "csv":
         writer = csv.writer(out)
         writer.writerow(_COLUMNS)
-        writer.writerows([_facts(entry)[name] for name in _COLUMNS] for entry in entries)
+        writer.writerows(map(itemgetter(*_COLUMNS), map(_facts, entries)))
         return
     for entry in entries:
         line = (

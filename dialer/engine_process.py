@@ -18,6 +18,7 @@ from dialer.ami.link import AmiLink
 from dialer.ami.telephony import AmiTelephony
 from dialer.clock import DatabaseClock
 from dialer.contacts.suppress import of_site
+from dialer.delivery_watch import DeliveryWatch
 from dialer.engine.capacity import NodePlan
 from dialer.engine.ports import Nightly, Parts, WorkersLook
 from dialer.engine.supervisor import RENEW_EVERY_S, Supervisor
@@ -61,6 +62,7 @@ class Machine:
     refresh_calendar: Callable[[int], Awaitable[None]]
     nightly: Callable[[], None]
     """Begins the nightly ETL beside the engine."""
+    deliveries: DeliveryWatch
 
 
 def node_plan(settings: Settings, node: NodeSettings) -> NodePlan:
@@ -170,6 +172,7 @@ class EngineProcess:
             staff.fill_up,
             Console(argv=self.node.console).deepest_queue if self.node.console else None,
             Nightly(at=etl.at, time_zone=etl.time_zone, begin=machine.nightly) if etl.at else None,
+            lambda wake: machine.deliveries.look(self.node.name, wake=wake),
         )
 
     def _full_disk(self) -> str:

@@ -17,10 +17,11 @@ from dialer import settings as settings_module
 from dialer.errors import InvalidInput
 from dialer.monitoring import explain_page, trail_page
 from dialer.monitoring.explain_facts import Subject, subject
+from dialer.monitoring.next_call import next_call
 from dialer.monitoring.trail_page import Trail
 from dialer.phone import E164
 from dialer.settings import Settings
-from dialer.storage import explain, funnel, rules
+from dialer.storage import campaigns, explain, funnel, rules
 from dialer.storage.explain import ContactFacts
 from dialer.storage.funnel import Bucket
 from dialer.storage.reading import reading
@@ -54,7 +55,7 @@ def explain_command(what: str, bucket: str | None, as_json: bool, settings_path:
     engine = sync_engine(settings)
     try:
         with reading(engine) as connection:
-            if what.startswith("+"):
+            if is_number(connection, what):
                 if bucket is not None:
                     raise InvalidInput("--csv lists the contacts of a campaign's bucket: give the campaign's name.")
                 _explain_number(connection, settings, number_of(what), as_json=as_json)
@@ -86,6 +87,15 @@ def _write_csv(connection: Connection, found: Subject, bucket: Bucket) -> None:
         out.detach()
 
 
+def is_number(connection: Connection, what: str) -> bool:
+    """Whether a number is asked for; else it is a campaign's name. Raises InvalidInput for digits that are neither."""
+    if what.startswith("+"):
+        return True
+    if re.fullmatch(r"[\d\s()./-]{7,}", what) and campaigns.by_name(connection, what) is None:
+        raise InvalidInput(f"{what!r} is no campaign. A number begins with a plus sign: +48501100101.")
+    return False
+
+
 def number_of(text: str) -> str:
     """What was given as a number, in E.164. Raises InvalidInput."""
     number = "+" + "".join(one for one in text if one.isdigit())
@@ -115,13 +125,11 @@ def trail_of(connection: Connection, contact: ContactFacts, found: Subject) -> T
     counts = {one: explain.calls_of_number(connection, one, at) for one in contact.numbers}
     counts["person"] = explain.calls_of_person(connection, contact.person_id, at)
     attempts = explain.attempts_of(connection, [contact.id])
-    next_call_at, next_why = trail_page.next_call(contact, found, attempts)
     return Trail(
         contact=contact,
         subject=found,
         bucket=bucket,
         rulings=tuple(trail_page.rulings(contact, found, bucket, verdicts, entries, counts)),
         attempts=tuple(attempts),
-        next_call_at=next_call_at,
-        next_why=next_why,
+        next=next_call(contact, found, attempts, verdicts),
     )

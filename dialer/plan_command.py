@@ -62,7 +62,7 @@ def plan_command(file: Path, as_json: bool, settings_path: Path | None) -> None:
         click.echo(json.dumps(plan_page.as_data(found)))
         return
     click.echo("\n".join(plan_page.lines(found)))
-    if found.changes:
+    if found.changes and not found.refusal:
         click.echo(f'To accept it: dialer apply {file} --note "why"', err=True)
 
 
@@ -80,6 +80,8 @@ def plan_of(connection: Connection, settings: Settings, loaded: LoadedCampaign) 
     limits = limits_of(was)
     moved = limits_changed(was.campaign.capacity, loaded.campaign.capacity)
     new_limits = (moved.calls_per_second or limits[0], moved.max_concurrent or limits[1])
+    nodes = nodes_of(settings, loaded.campaign)
+    here = {part.node for part in was.status.parts} if was.status.wanted != "idle" else {*nodes}
     return Plan(
         name=was.name,
         before=was.revision,
@@ -89,6 +91,7 @@ def plan_of(connection: Connection, settings: Settings, loaded: LoadedCampaign) 
         moves=plan_page.moves(pairs, windows[False], windows[True], now),
         outlook_before=outlook(plan_page.coming(pairs, after=False), windows[False], limits, seen, now),
         outlook_after=outlook(plan_page.coming(pairs, after=True), windows[True], new_limits, seen, now),
+        refusal=revisions.other_nodes(was.name, here, nodes),
     )
 
 

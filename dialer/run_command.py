@@ -25,6 +25,7 @@ from dialer.campaign.running import Overrides, RunningCampaign, Wanted, running
 from dialer.clock import monotonic, utc_now
 from dialer.contacts.ingest import Accepted
 from dialer.control_command import operator
+from dialer.delivery_watch import DeliveryWatch
 from dialer.engine.ports import WorkersLook
 from dialer.engine.progress import as_data
 from dialer.engine_process import Machine, Staff
@@ -34,6 +35,7 @@ from dialer.pacing.routes import Route, carries
 from dialer.run import Left, nodes_of, run_campaign
 from dialer.settings import NodeSettings, Settings, TrunkSettings
 from dialer.storage import campaigns, event_log, migrate, restore, runs
+from dialer.storage.deliveries import Deliveries
 from dialer.storage.prepare import prepare, read_people
 from dialer.storage.reading import reading
 from dialer.storage.session import plain_errors, sync_engine
@@ -155,6 +157,7 @@ def machine(siblings: Siblings, settings: Settings, settings_file: Path, engine:
         look_at_workers=look_at_workers,
         refresh_calendar=refresh_calendar,
         nightly=siblings.nightly(settings, settings_file),
+        deliveries=DeliveryWatch(Deliveries(engine, settings.state_dir / "rejects", operator())),
     )
 
 

@@ -5,6 +5,7 @@ Secrets never stand in the file: it names files that hold them (mode 0600).
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -135,6 +136,14 @@ class TrunkSettings(_Part):
     def shown(self, caller_id: str) -> str:
         """A caller's E.164 number as this carrier wants it written."""
         return phone.written(self.caller_id_format, caller_id)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether calls stay on this machine. A host name may resolve anywhere, so only an address counts."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class AgiSettings(_Part):

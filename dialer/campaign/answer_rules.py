@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dialer.campaign.flow import FlowProblem, can_answer
+from dialer.campaign.flow import can_answer
+from dialer.campaign.flow_checks import FlowProblem
 from dialer.campaign.model import Campaign
 
 

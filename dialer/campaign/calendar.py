@@ -17,6 +17,10 @@ from dialer.campaign.holidays import CALLEE, holiday
 from dialer.phone import UNKNOWN_ZONE
 
 DAYS_AHEAD = 14
+KNOWN_AHEAD = timedelta(days=DAYS_AHEAD - 1)
+"""A calendar that ends before that ends for good: at a deadline, or because nothing opens any more."""
+_FAR_AHEAD = 26
+"""Spans of DAYS_AHEAD: a year."""
 _PROBE = timedelta(hours=1)
 """No zone of the tz database has changed its offset and back within an hour."""
 _NO_PLACES = {UNKNOWN_ZONE, "Factory", "localtime", "posixrules"}
@@ -156,6 +160,21 @@ def open_intervals(hours: Hours, key: str, start: datetime, days: int = DAYS_AHE
         for one in found
         if one.opens_at < one.closes_at - last_call
     ]
+
+
+def days_ahead(hours: Hours, key: str, start: datetime) -> list[Interval]:
+    """The open intervals of the coming days; when they end early, also the next one within a year.
+
+    So people who wait for the end of a long holiday are told from those for whom nothing ever opens.
+    """
+    found = open_intervals(hours, key, start)
+    if found and found[-1].closes_at >= start + KNOWN_AHEAD:
+        return found
+    for span in range(1, _FAR_AHEAD):
+        later = open_intervals(hours, key, start + timedelta(days=span * DAYS_AHEAD))
+        if later:
+            return [*found, later[0]]
+    return found
 
 
 def closed_because(hours: Hours, key: str, at: datetime) -> list[Closed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -47,8 +47,15 @@ def _kind_of_window(value: Any) -> str:
     return "<word>" if isinstance(value, str) else "<days>"
 
 
+def _readable_window(window: dict[str, str]) -> dict[str, str]:
+    if wrongs := window_wrongs(window):
+        raise refuse(wrongs)
+    return window
+
+
+DayHours = Annotated[dict[str, str], AfterValidator(_readable_window)]
 Window = Annotated[
-    Annotated[Literal["any"], Tag("<word>")] | Annotated[dict[str, str], Tag("<days>")], Discriminator(_kind_of_window)
+    Annotated[Literal["any"], Tag("<word>")] | Annotated[DayHours, Tag("<days>")], Discriminator(_kind_of_window)
 ]
 
 
@@ -80,6 +87,22 @@ def _readable_slots(text: str) -> str:
         fix = 'write time spans as "09:00-13:00, 14:00-20:00"; midnight at the end is 24:00'
         raise refuse([Wrong(code="wrong-form", message=str(error), fix=fix)]) from error
     return text
+
+
+def _readable_moment(text: str) -> str:
+    try:
+        parse_wall_time(text)
+    except ValueError as error:
+        fix = "write a day and a time, such as 2026-12-24 20:00"
+        raise refuse([Wrong(code="wrong-form", message=str(error), fix=fix)]) from error
+    return text
+
+
+def _known_zone(name: str) -> str:
+    if not is_zone(name):
+        fix = "write an IANA name such as Europe/Warsaw"
+        raise refuse([Wrong(code="unknown-time-zone", message=f"{name!r} is not a time zone", fix=fix)])
+    return name
 
 
 Place = Annotated[
@@ -161,19 +184,12 @@ class Pack(Restrictions):
     pack: str = Field(min_length=1, max_length=63, description="The pack's name, in messages and reports.")
     title: str = Field(default="", max_length=200)
     sources: list[str] = Field(default=[], description="Where its values come from.")
-    window: dict[str, str] | None = Field(
+    window: DayHours | None = Field(
         default=None, description="Days to time spans in the callee's own time zone; without it every hour is open."
     )
     max_silent: Annotated[float, Percent()] | None = Field(
         default=None, description="The most answered calls without sound, as a share."
     )
-
-    @model_validator(mode="after")
-    def _window_is_readable(self) -> Pack:
-        wrongs = [] if self.window is None else window_wrongs(self.window)
-        if wrongs:
-            raise refuse(wrongs)
-        return self
 
 
 def _read_before(value: Any) -> Any:
@@ -197,13 +213,14 @@ class Calling(Restrictions):
     opened: dict[Dates, Slots] = Field(
         default={},
         alias="open",
+        max_length=1000,
         description="Days with hours of their own, though they are holidays or other weekdays; packs still hold.",
         examples=[{"2026-12-20": "10:00-14:00"}],
     )
-    time_zone: str | None = Field(
+    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = Field(
         default=None, description="The campaign's IANA zone: for the deadline, and for numbers whose zone is not known."
     )
-    deadline: str | None = Field(
+    deadline: Annotated[str, AfterValidator(_readable_moment)] | None = Field(
         default=None, description="No call begins from then on, on the campaign's clock.", examples=["2026-12-24 20:00"]
     )
     rules: Annotated[
@@ -218,13 +235,11 @@ class Calling(Restrictions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Calling:
-        wrongs = [] if self.window == "any" else window_wrongs(self.window)
-        wrongs += _clashing_days(self.closed, self.opened)
-        if self.time_zone is not None and not is_zone(self.time_zone):
-            fix = "write an IANA name such as Europe/Warsaw"
-            message = f"{self.time_zone!r} is not a time zone"
-            wrongs.append(Wrong(key=("time_zone",), code="unknown-time-zone", message=message, fix=fix))
-        wrongs += _deadline_wrongs(self.deadline, self.time_zone)
+        wrongs = _clashing_days(self.closed, self.opened)
+        if self.deadline is not None and self.time_zone is None:
+            message = "nobody says on whose clock the deadline is"
+            fix = "add `time_zone:` with the campaign's zone, such as Europe/Warsaw"
+            wrongs.append(Wrong(key=("deadline",), code="missing-key", message=message, fix=fix))
         if wrongs:
             raise refuse(wrongs)
         return self
@@ -232,11 +247,11 @@ class Calling(Restrictions):
 
 def _clashing_days(closed: Iterable[str], opened: Mapping[str, str]) -> list[Wrong]:
     fix = "let each day stand once in `closed` or `open`"
-    pairs = [(text, other) for text in opened for other in closed] + list(combinations(opened, 2))
+    shut, open_ = ([(text, parse_dates(text)) for text in texts] for texts in (closed, opened))
     return [
         Wrong(key=("open", text), code="named-twice", message=f"{text} and {other} hold the same day", fix=fix)
-        for text, other in pairs
-        if _overlap(parse_dates(text), parse_dates(other))
+        for (text, days), (other, others) in chain(product(open_, shut), combinations(open_, 2))
+        if _overlap(days, others)
     ]
 
 
@@ -244,20 +259,9 @@ def _overlap(one: Days, other: Days) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def _deadline_wrongs(deadline: str | None, time_zone: str | None) -> list[Wrong]:
-    if deadline is None:
-        return []
-    wrongs = []
-    try:
-        parse_wall_time(deadline)
-    except ValueError as error:
-        fix = "write a day and a time, such as 2026-12-24 20:00"
-        wrongs.append(Wrong(key=("deadline",), code="wrong-form", message=str(error), fix=fix))
-    if time_zone is None:
-        message = "nobody says on whose clock the deadline is"
-        fix = "add `time_zone:` with the campaign's zone, such as Europe/Warsaw"
-        wrongs.append(Wrong(key=("deadline",), code="missing-key", message=message, fix=fix))
-    return wrongs
+def at_any_hour(calling: Calling) -> bool:
+    """Whether nothing names hours, neither the file nor a pack: `window: any`, for a lab."""
+    return calling.window == "any" and all(pack.window is None for pack in calling.rules)
 
 
 # -- what it comes to -----------------------------------------------------------------------------------------------

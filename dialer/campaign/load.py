@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dialer.campaign import answer_rules, flow, model, packs, yaml_file
+from dialer.campaign import answer_rules, flow, flow_checks, model, packs, yaml_file
+from dialer.campaign.calling import at_any_hour
 from dialer.campaign.capacity import numbers_of
 from dialer.campaign.holidays import CALLEE
 from dialer.campaign.model import Campaign, Prompt, Recording
@@ -60,9 +61,10 @@ def load_campaign(path: Path) -> LoadedCampaign:
 
 
 def check_against(loaded: LoadedCampaign, settings: Settings) -> list[Problem]:
-    """What this machine's settings say against a campaign: unknown trunks, calls too long, numbers not owned."""
+    """What this machine's settings say against a campaign: unknown trunks, calls too long, numbers not owned, and no
+    hours at all where calls leave the machine."""
     found: list[Finding] = []
-    capacity = loaded.campaign.capacity
+    calling, capacity = loaded.campaign.calling, loaded.campaign.capacity
     for place, use in enumerate(capacity.trunks):
         trunk = settings.trunk(use.name)
         if trunk is None:
@@ -73,6 +75,12 @@ def check_against(loaded: LoadedCampaign, settings: Settings) -> list[Problem]:
             found.append(Finding(key=("capacity", "trunks", place), code="unknown-trunk",
                                  message=f"the settings know no trunk {use.name!r}", fix=fix))  # fmt: skip
             continue
+        if at_any_hour(calling) and not trunk.on_loopback:
+            found.append(Finding(
+                key=("calling", "window"), code="only-in-a-lab",
+                message=f"`any` would call people at night: trunk {trunk.name} leads to {trunk.host}, outside this "
+                "machine", fix='write days and times, such as `mon-fri: "09:00-20:00"`',
+            ))  # fmt: skip
         if capacity.longest_call > (limit := settings.node(trunk.node).longest_call_s):
             found.append(Finding(
                 key=("capacity", "longest_call"), code="longer-than-the-node-allows",
@@ -109,7 +117,7 @@ def _judge(file: YamlFile, base_dir: Path) -> tuple[Campaign | None, list[Findin
         found += _contradictions_beside(error, file.data)
         whole = _with_placeholders(file.data, found)
     if whole is not None:
-        wrong = [*flow.problems(whole), *answer_rules.problems(whole)]
+        wrong = [*flow_checks.problems(whole), *answer_rules.problems(whole)]
         found += [Finding(key=p.key, code=p.code, message=p.message, fix=p.fix) for p in wrong]
         found += _missing_files(whole, base_dir)
         found += _doubtful_numbers(whole)

@@ -1,7 +1,7 @@
 """Moments on the callee's clock: when it next shows a time, and which part of the day it is.
 
 `zoneinfo` knows how clocks change. A time that a clock skips is the moment after the gap; of a time that it shows
-twice, the first.
+twice, the first that is not past.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def named(text: str, zones: Sequence[tzinfo], today: datetime) -> datetime:
 
 def _next_in_zone(at: time, zone: tzinfo, earliest: datetime, in_days: int) -> datetime:
     first = earliest.astimezone(zone).date()
-    shown = (datetime.combine(first + timedelta(days=day), at, tzinfo=zone).astimezone(UTC) for day in count(in_days))
+    shown = (
+        datetime.combine(first + timedelta(days=day), at, tzinfo=zone).replace(fold=fold).astimezone(UTC)
+        for day in count(in_days)
+        for fold in (0, 1)
+    )
     return next(moment for moment in shown if moment >= earliest)
 
 

@@ -65,8 +65,8 @@ class Retry(Part):
     until: str | None = Field(
         default=None,
         pattern=UNTIL,
-        description="No retry later than 20:00 of the same day, or 2026-12-24 20:00, by the callee's clock; or "
-        "completed: as often as `attempts` allows.",
+        description="No retry that is due after 20:00 of the same day, or after 2026-12-24 20:00, by the callee's "
+        "clock; or completed: as often as `attempts` allows.",
     )
 
     @property

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from dialer.campaign.calling import rules_of
+from dialer.campaign.calling import at_any_hour, rules_of
 from dialer.campaign.capacity import Capacity
 from dialer.campaign.model import Campaign
 from dialer.contacts.contact import Terms
 from dialer.contacts.suppress import CapRules
+
+NOBODY_LEFT = "nobody is left"
+"""Why a campaign is idle that has ended by itself: as the order says it, and those who look for such campaigns."""
 
 
 class Wanted(Enum):
@@ -53,6 +56,8 @@ class RunningCampaign:
     terms: Terms
     rules: CapRules
     """How often people may be called, by the file and its rule packs."""
+    at_any_hour: bool = False
+    """Nothing names hours: only for calls that stay on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,7 @@ def running(campaign: Campaign, campaign_id: int, revision_id: int, overrides: O
         capacity=capacity.model_copy(update={"max_silent": rules.max_silent}),
         terms=terms(campaign),
         rules=rules.caps,
+        at_any_hour=at_any_hour(campaign.calling),
     )
 
 

@@ -167,11 +167,11 @@ def parse_wall_time(text: str) -> datetime:
 
 
 def window_wrongs(window: Mapping[str, str]) -> list[Wrong]:
-    """What is wrong with a window of days to time spans; keys start below `calling`."""
+    """What is wrong with a window of days to time spans."""
     wrongs: list[Wrong] = []
 
     def wrong(key: tuple[str, ...], message: str, fix: str) -> None:
-        wrongs.append(Wrong(key=("window", *key), code="wrong-window", message=message, fix=fix))
+        wrongs.append(Wrong(key=key, code="wrong-window", message=message, fix=fix))
 
     if not window:
         wrong((), "the window is empty, so nobody could ever be called", 'write for example `mon-fri: "09:00-20:00"`')

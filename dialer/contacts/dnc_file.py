@@ -50,7 +50,8 @@ def read_list(
     """The numbers of a list, line by line; empty lines are nothing.
 
     `region` (ISO 3166 alpha-2) reads numbers without a country code. `column` names the numbers' column in the header,
-    or counts it from 1. Raises InvalidInput, before the first number, when there is no such column.
+    or counts it from 1. Raises InvalidInput, before the first number, when there is no such column, or several may be
+    meant.
     """
     numbered = ((line, text.rstrip("\r\n")) for line, text in enumerate(lines, 1))
     filled = ((line, text) for line, text in numbered if text.strip())
@@ -58,32 +59,43 @@ def read_list(
     if first is None:
         return iter(())
     delimiter = next((one for one in _DELIMITERS if one in first[1]), ",")
-    header = _cells(first[1], delimiter)
-    has_header = not any(character.isdigit() for character in first[1])
-    place, reason = _places(header, has_header, column, file)
-    rows = filled if has_header else chain((first,), filled)
-    return _numbers(rows, delimiter, place, reason, region)
-
-
-def _places(header: Sequence[str], has_header: bool, column: str | None, file: str) -> tuple[int, int | None]:
-    """Where numbers and reasons stand in a row."""
-    names = [name.strip().lower() for name in header] if has_header else []
-    reason = names.index(REASON_COLUMN) if REASON_COLUMN in names else None
-    if column is not None and column.isdigit() and 1 <= int(column) <= len(header):
-        return int(column) - 1, reason
+    cells = _cells(first[1], delimiter)
+    names = [name.strip().lower() for name in cells]
     wanted = NUMBER_COLUMNS if column is None else (column.strip().lower(),)
-    found = next((names.index(name) for name in wanted if name in names), None)
-    if found is None and column is None and (len(header) == 1 or not has_header):
-        found = 0
-    if found is None:
-        there = ", ".join(header) if has_header else f"{len(header)} columns without names"
-        problem = Problem(
-            file=file, line=1, key=column or "number", code="no-such-column",
-            message=f"no column of numbers was found; there are: {there}",
-            fix="name it with --column, or count it from 1",
-        )  # fmt: skip
-        raise InvalidInput(f"{file} cannot be imported; nothing was changed", [problem])
-    return found, reason
+    has_header = not any(map(str.isdigit, first[1])) or any(name in wanted and not name.isdigit() for name in names)
+    if column is not None and column.isdigit() and 1 <= int(column) <= len(cells):
+        found = [int(column) - 1]
+    elif has_header:
+        found = [place for place, name in enumerate(names) if name in wanted]
+        found = found or ([0] if len(cells) == 1 and column is None else [])
+    else:
+        found = _filled_with_numbers(cells, region) if column is None else []
+    if len(found) != 1:
+        raise _no_column(file, cells, has_header, column, several=bool(found))
+    reason = names.index(REASON_COLUMN) if has_header and REASON_COLUMN in names else None
+    rows = filled if has_header else chain((first,), filled)
+    return _numbers(rows, delimiter, found[0], reason, region)
+
+
+def _filled_with_numbers(cells: Sequence[str], region: str | None) -> list[int]:
+    """The places of a first line without names that hold a number; the only one there is, whatever it holds."""
+    if len(cells) == 1:
+        return [0]
+    reader = NumberReader(region)
+    return [place for place, cell in enumerate(cells) if not isinstance(_e164(reader, cell, region), NumberReject)]
+
+
+def _no_column(
+    file: str, cells: Sequence[str], has_header: bool, column: str | None, *, several: bool
+) -> InvalidInput:  # fmt: skip
+    """Which column holds the numbers must not be guessed: those of another one would be called."""
+    there = ", ".join(cell[:40] for cell in cells[:20]) if has_header else f"{len(cells)} columns without names"
+    what = "several columns may hold the numbers" if several else "no column of numbers was found"
+    problem = Problem(
+        file=file, line=1, key=column or "number", code="no-such-column", message=f"{what}; there are: {there}",
+        fix="name it with --column, or count it from 1",
+    )  # fmt: skip
+    return InvalidInput(f"{file} cannot be imported; nothing was changed", [problem])
 
 
 def _numbers(

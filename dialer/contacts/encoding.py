@@ -40,12 +40,13 @@ class Survey:
         if self.utf8_lines + self.other_lines >= _ENOUGH_LINES or self.is_utf16():
             return
         # A block may end in the middle of a letter: what follows its last line break waits for the next one.
-        whole, line_break, rest = block.rpartition(b"\n")
+        whole, line_break, rest = block.replace(b"\r", b"\n").rpartition(b"\n")
         if line_break:
             self._lines(self._rest + whole)
             self._rest = rest
         else:
             self._rest += rest
+            # No row is so long; each of its bytes would else be copied with every block.
             if len(self._rest) > 1 << 20:
                 self._rest = b""
 

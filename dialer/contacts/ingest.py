@@ -18,6 +18,12 @@ MAX_PERSON_CHARS = 200
 _SUBDIVISION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 _OF_NO_COUNTRY = "001"
 
+_OF_NO_ROW = frozenset(
+    {RejectReason.NUL, RejectReason.WRONG_ENCODING, RejectReason.CELLS, RejectReason.NO_PERSON,
+     RejectReason.PERSON_TOO_LONG}
+)  # fmt: skip
+"""Of such a row nobody knows which cell is which, or whose it is."""
+
 _OF_NUMBER = {
     NumberReject.EMPTY: RejectReason.NO_NUMBER,
     NumberReject.NOT_A_NUMBER: RejectReason.NOT_A_NUMBER,
@@ -121,7 +127,11 @@ class _Reader:
             language=(cells[self._language].strip() or None) if self._language is not None else None,
             fields=fields,
             priority=priority,
-            left_out=tuple(_left_out(line, *one) for one in bad if one[2] is not RejectReason.NO_NUMBER) if bad else (),
+            left_out=tuple(
+                _left_out(line, person or good[0].number, *one) for one in bad if one[2] is not RejectReason.NO_NUMBER
+            )
+            if bad
+            else (),
         )
 
     def _require_text(self, cells: list[str]) -> None:
@@ -188,7 +198,15 @@ class _Reader:
 
     def _reject(self, line: int, cells: list[str], reason: RejectReason, detail: str) -> Rejected:
         raw = next((cells[at] for _, at in self._numbers if at < len(cells) and cells[at].strip()), "")
-        return Rejected(line=line, reason=reason, detail=detail, number=_masked(raw))
+        who = None if reason in _OF_NO_ROW else self._who(cells)
+        return Rejected(line=line, reason=reason, detail=detail, number=_masked(raw), person_key=who)
+
+    def _who(self, cells: list[str]) -> str | None:
+        """Whose row it is that is rejected; None when it does not say."""
+        if self._person is not None:
+            return cells[self._person].strip() or None
+        found = (self._reader.read(cells[at]) for _, at in self._numbers)
+        return next((one.number for one in found if isinstance(one, Number)), None)
 
 
 _PRIORITIES: Mapping[str, int] = {str(priority): priority for priority in range(1, 10)}
@@ -243,9 +261,10 @@ def _is_utf8(text: str, codec: str) -> bool:
     return True
 
 
-def _left_out(line: int, column: str, raw: str, reason: RejectReason) -> Rejected:
+def _left_out(line: int, person_key: str, column: str, raw: str, reason: RejectReason) -> Rejected:
     return Rejected(
-        line=line, reason=RejectReason.NUMBER_LEFT_OUT, detail=f"{column}: {reason.value}", number=_masked(raw)
+        line=line, reason=RejectReason.NUMBER_LEFT_OUT, detail=f"{column}: {reason.value}", number=_masked(raw),
+        person_key=person_key,
     )  # fmt: skip
 
 

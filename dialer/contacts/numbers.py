@@ -222,9 +222,10 @@ def _code(code: str) -> _Code | None:
 
 def _plan(metadata: PhoneMetadata) -> _Plan:
     prefix, abroad = metadata.national_prefix_for_parsing, metadata.international_prefix
+    general = metadata.general_desc
     return _Plan(
-        general=re.compile(metadata.general_desc.national_number_pattern or "(?!)"),
-        lengths=frozenset(metadata.general_desc.possible_length),
+        general=re.compile((general.national_number_pattern if general is not None else None) or "(?!)"),
+        lengths=frozenset(general.possible_length if general is not None else ()),
         international=re.compile(abroad) if abroad else None,
         national=re.compile(prefix) if prefix else None,
         plain_national=not metadata.national_prefix_transform_rule,

@@ -20,6 +20,8 @@ from dialer.errors import InvalidInput, Problem
 
 MAX_RECORD_CHARS = 200_000
 """One row, its line breaks included. A quote that nobody closed would else swallow the rest of the file."""
+MAX_READ_AGAIN_CHARS = 50_000_000
+"""Of lines that unclosed quotes swallowed and gave back: a file that is made of such lines would take days."""
 NOT_TEXT = re.compile("[\ud800-\udfff]")
 _HEADER_LINES = 50
 _DELIMITERS = ",;\t|"
@@ -61,6 +63,8 @@ class Rejected:
     reason: RejectReason
     detail: str
     number: str = ""
+    person_key: str | None = None
+    """Whose row it is, where that can be read: whom it rejects is not called, even where missing people are kept."""
 
 
 Record = tuple[int, list[str] | Rejected]
@@ -78,7 +82,8 @@ class Table:
     """Of the header."""
     records: Iterator[Record]
     beside: str | None = None
-    """Python's name of the encoding in which the text was read, when some of its rows are UTF-8 all the same."""
+    """Python's name of the encoding of one byte a letter in which the text was read: a row of UTF-8 is text in it too,
+    only the wrong one."""
 
 
 # -- columns ------------------------------------------------------------------------------------------------------
@@ -87,6 +92,7 @@ class Table:
 def require_columns(table: Table, wanted: Sequence[str]) -> None:
     """Raises InvalidInput when a wanted column is missing, or stands in the header twice."""
     problems = []
+    doubt = "" if set(wanted) & set(table.header) else "is this the right file, with a header? "
     for name in wanted:
         make = partial(Problem, file=table.file, line=table.line, key=name)
         if table.header.count(name) > 1:
@@ -96,11 +102,16 @@ def require_columns(table: Table, wanted: Sequence[str]) -> None:
             folded = {column.casefold(): column for column in table.header}
             close = get_close_matches(name.casefold(), folded, 1, 0.6)
             hint = f"did you mean {folded[close[0]]!r}? " if close else ""
-            found = ", ".join(column[:40] for column in table.header[:30])
+            found = ", ".join(printable(column[:40]) for column in table.header[:30])
             problems.append(make(code="missing-column", message=f"there is no column {name!r}; there are: {found}",
-                                 fix=f"{hint}Names must be equal in the file and in `contacts:`"))  # fmt: skip
+                                 fix=f"{hint or doubt}Names must be equal in the file and in `contacts:`"))  # fmt: skip
     if problems:
         raise InvalidInput(f"{table.file} lacks what the campaign reads; nothing was imported", problems)
+
+
+def printable(text: str) -> str:
+    """What somebody wrote, for a terminal that it must not steer."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def unusable(file: str, line: int | None, code: str, message: str, fix: str) -> InvalidInput:
@@ -142,6 +153,9 @@ def _header_lines(source: Iterator[str], file: str) -> tuple[list[str], int]:
                 break
             found.append(following)
         text = "".join(found)
+        if len(text) > MAX_RECORD_CHARS:
+            raise unusable(file, skipped + 1, "too-long", f"the header has more than {MAX_RECORD_CHARS:,} characters",
+                           "end each row with a line break, and write the columns' names in the first")  # fmt: skip
         if "\0" in text or NOT_TEXT.search(text):
             raise unusable(file, skipped + 1, "not-text", "the header is not text in the encoding of the file",
                            'save the file as "CSV UTF-8", or name its `encoding:`')  # fmt: skip
@@ -177,6 +191,7 @@ class _Records:
         self._size = 0
         self._line = line
         self._file, self._cells = file, cells
+        self._given_back = 0
         self._reader = csv.reader(self, delimiter=delimiter, strict=True)
 
     def __iter__(self) -> Iterator[str]:
@@ -203,7 +218,7 @@ class _Records:
             except (csv.Error, _TooLong) as error:
                 if isinstance(error, csv.Error) and len(self._taken) == 1:
                     self._require_end(line)
-                self._again.extendleft(reversed(self._taken[1:]))
+                self._give_back(line)
                 self._line += 1
                 yield line, _unreadable(line, error)
                 continue
@@ -211,6 +226,14 @@ class _Records:
                 self._require_end(line)
             self._line += len(self._taken)
             yield line, cells
+
+    def _give_back(self, line: int) -> None:
+        """The lines after the first are read again, as records of their own."""
+        self._given_back += self._size - len(self._taken[0])
+        if self._given_back > MAX_READ_AGAIN_CHARS:
+            raise unusable(self._file, line, "malformed", "here and above too many quotes are not closed",
+                           "write a quote inside a cell twice, and the cell between quotes (RFC 4180)")  # fmt: skip
+        self._again.extendleft(reversed(self._taken[1:]))
 
     def _require_end(self, line: int) -> None:
         """Whoever stops writing in the middle of a row leaves its last line without an end."""

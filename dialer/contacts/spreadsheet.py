@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from python_calamine import CalamineWorkbook
 
-from dialer.contacts.rows import Record, Table, unusable
+from dialer.contacts.rows import Record, Table, printable, unusable
 from dialer.errors import InvalidInput
 
 ZIP = b"PK\x03\x04"
@@ -46,13 +46,15 @@ def _rows(file: BinaryIO, name: str, sheet: str | None) -> Iterator[tuple[int, l
                 workbook.get_sheet_by_index(0) if sheet is None else workbook.get_sheet_by_name(sheet)
             ).iter_rows()
         else:
-            raise unusable(name, None, "no-such-sheet", f"there is no sheet {sheet!r}; there are: {', '.join(names)}",
+            there = ", ".join(printable(one[:40]) for one in names[:30])
+            raise unusable(name, None, "no-such-sheet", f"there is no sheet {sheet!r}; there are: {there}",
                            "correct `contacts.sheet`, or leave it out for the first")  # fmt: skip
     except (InvalidInput, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         # A panic of the Rust library is no Exception (pyo3's PanicException).
-        raise unusable(name, None, "not-a-spreadsheet", f"this is no whole XLSX or ODS file ({error})",
+        why = printable(str(error)[:200])
+        raise unusable(name, None, "not-a-spreadsheet", f"this is no whole XLSX or ODS file ({why})",
                        "save it again, or as CSV UTF-8") from error  # fmt: skip
     return ((line, [_text(cell) for cell in cells]) for line, cells in enumerate(found, 1))
 

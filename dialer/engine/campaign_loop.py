@@ -200,7 +200,7 @@ class CampaignLoop:
             room={name: calls for name, (calls, _) in trunks.items()},
             placed=self._capacity.placed,
             identity=self._identities.choose,
-            rules=strictest(self.campaign.rules, self._capacity.plan.site_caps),
+            rules=strictest(campaign.rules, self._capacity.plan.site_caps),
         )
         try:
             result = await self._store.claim(order)

@@ -12,7 +12,7 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from dialer.campaign.capacity import numbers_of
-from dialer.campaign.running import RunningCampaign, Wanted, WantedRun
+from dialer.campaign.running import NOBODY_LEFT, RunningCampaign, Wanted, WantedRun
 from dialer.engine.campaign_run import PLAN_EVERY_S, CampaignRun
 from dialer.engine.capacity import Capacity, NodePlan
 from dialer.engine.ports import Nightly, Parts, WorkersLook
@@ -41,6 +41,7 @@ LOOK_EVERY_S = 1
 HIRE_AFTER = 5
 """Looks without an answer; the workers' own parent starts a dead one again sooner."""
 CALENDAR_EVERY_S = 3600
+DELIVERIES_EVERY_S = 60
 
 
 class Supervisor:
@@ -57,12 +58,14 @@ class Supervisor:
         hire: Callable[[], None] = lambda: None,
         queue: Callable[[], Awaitable[int | None]] | None = None,
         nightly: Nightly | None = None,
+        look_for_deliveries: Callable[[bool], Awaitable[None]] | None = None,
     ) -> None:
         """`plan` is the node with the trunks that may be called through; `look_at_workers` says how our FastAGI workers
         fare, None: none answer; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full
         to go on calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire`
         starts workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be
-        asked; `nightly` is begun every night.
+        asked; `nightly` is begun every night; `look_for_deliveries` merges what has come into the folders of daily bases,
+        and with True wakes campaigns that had ended.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
@@ -72,7 +75,8 @@ class Supervisor:
         self._recovery = Recovery(parts.store, parts.telephony, self.tracker, parts.clock, self._witness)
         self._node_plan = plan
         self._look_at_workers, self._refresh_calendar, self._disks = look_at_workers, refresh_calendar, disks
-        self._hire, self._queue, self._nightly = hire, queue, nightly
+        self._hire, self._queue = hire, queue
+        self._nightly, self._look_for_deliveries = nightly, look_for_deliveries
         self._deepest: int | None = None
         self._looked_at = parts.clock.monotonic()
         self._runs: dict[int, CampaignRun] = {}
@@ -212,6 +216,7 @@ class Supervisor:
             (self._witness.catch_up, CEL_EVERY_S),
             (self._daily_room, CALENDAR_EVERY_S),
             (self._forget, CALENDAR_EVERY_S),
+            (self._look_into_folders, DELIVERIES_EVERY_S),
         ):
             self._scheduler.add_job(self._guarded(job), "interval", seconds=seconds)
         if (nightly := self._nightly) is not None:
@@ -265,6 +270,8 @@ class Supervisor:
             names = ", ".join(use.name for use in capacity.trunks)
             return f"the settings of {plan.node.name}'s engine let it call through none of its trunks: {names}"
         for use, trunk in uses:
+            if campaign.at_any_hour and not trunk.on_loopback:
+                return f"it would call people at any hour (window: any), and trunk {trunk.name} leaves this machine"
             for _, number in numbers_of(use.caller_id or capacity.caller_id):
                 if not plan.may_show(number, trunk):
                     return f"the settings of {plan.node.name}'s engine do not own {number} on trunk {trunk.name}"
@@ -287,8 +294,13 @@ class Supervisor:
 
     async def _live(self, run: CampaignRun) -> None:
         """A campaign from its order to its end; while the database is away it waits."""
+        has_calendar = False
         while True:
             try:
+                if not has_calendar:
+                    # Nobody may have written its days ahead since an engine ran here last.
+                    await self._refresh_calendar(run.campaign.revision_id)
+                    has_calendar = True
                 await run.run()
                 if await self._finish(run):
                     return
@@ -308,7 +320,7 @@ class Supervisor:
             await self._store.report({campaign.id: as_data(progress)}, self._node_report())
             if not self._draining:
                 # An engine that is drained leaves the order standing for the next one.
-                verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", "nobody is left")
+                verb, why = ("drained", "live calls have ended") if run.is_draining else ("finished", NOBODY_LEFT)
                 if not await self._store.finish(campaign.id, campaign.tenant_id, verb, why):
                     return False
             self._last[campaign.id] = progress
@@ -480,7 +492,16 @@ class Supervisor:
     async def _daily_room(self) -> None:
         await self._store.ensure_partitions(self._clock.now())
         for run in list(self._runs.values()):
-            await self._refresh_calendar(run.campaign.revision_id)
+            try:
+                await self._refresh_calendar(run.campaign.revision_id)
+            except DialerError as error:
+                # What keeps one calendar from being written must not let those of the others run out.
+                log.error("calendar of %s is not written: %s", run.campaign.name, error, extra={"event": "job.failed"})
+
+    async def _look_into_folders(self) -> None:
+        if self._look_for_deliveries is not None and not self._draining:
+            # Who runs one campaign and waits for its end has not asked for those of yesterday.
+            await self._look_for_deliveries(self._own is None)
 
     async def _begin_night(self) -> None:
         assert self._nightly is not None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ import jinja2
 
 from dialer.campaign.calendar import Interval, is_zone, read_key
 from dialer.monitoring.layout import iso
-from dialer.monitoring.trail_page import call_at
+from dialer.monitoring.next_call import call_at
 from dialer.storage.funnel import Coming
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -22,6 +23,7 @@ HOUR = timedelta(hours=1)
 _BAR = 30
 _COLOURS = ("#1b6ca8", "#e08e0b", "#3a9d5d", "#b23a48", "#6b4fa0", "#4d7c8a", "#8a8a8a")
 OTHERS = "others"
+_MARKS = 12
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BELOW = 960, 320, 64, 40, 64
 CSV_COLUMNS = ("hour", "local_hour", "zones", "people")
 
@@ -50,7 +52,7 @@ def slots(people: Iterable[Coming], windows: Mapping[str, Sequence[Interval]], n
     found: Counter[tuple[datetime, str]] = Counter()
     never = 0
     for one in people:
-        at = call_at(windows.get(one.key, ()), max(one.due_at or now, now))
+        at = call_at(windows.get(one.key, ()), max(one.due_at or now, now), now)
         if at is None:
             never += one.people
         else:
@@ -142,10 +144,10 @@ def _step(hours: int) -> float:
 
 
 def _marked(begin: datetime, hours: int) -> Iterator[int]:
-    """The hours that are named below the picture: each of a few, else the days' beginnings."""
-    for place in range(hours):
-        if hours <= 12 or (begin + place * HOUR).hour == 0 or (hours <= 48 and (begin + place * HOUR).hour % 6 == 0):
-            yield place
+    """The hours that are named below the picture: each of a few, else every sixth, else the beginnings of days."""
+    every = 1 if hours <= _MARKS else 6 if hours <= 4 * _MARKS else 24 * ceil(hours / 24 / _MARKS)
+    first = int(begin.timestamp()) // 3600
+    return (place for place in range(hours) if (first + place) % every == 0)
 
 
 def _environment() -> jinja2.Environment:

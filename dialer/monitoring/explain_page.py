@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from dialer.campaign.calendar import Cause, Closed, closed_because, read_key
+from dialer.contacts.sources import REPORT_SUFFIX
 from dialer.monitoring.explain_facts import Subject, held_by
 from dialer.monitoring.layout import iso, moment
 from dialer.storage.funnel import Bucket, Count, Funnel
@@ -18,7 +21,7 @@ WORDS: Mapping[Bucket, str] = {
     Bucket.HELD: "held: an operator must decide",
     Bucket.IN_CALL: "in a call now",
     Bucket.UNCARRIED: "no trunk of the campaign carries their number",
-    Bucket.NEVER: "no hour of the coming 14 days is open for them",
+    Bucket.NEVER: "no hour of the coming year is open for them",
     Bucket.CAP: "called as often as caps allow for now",
     Bucket.GAP: "called too recently",
     Bucket.CALLBACK: "asked to be called later",
@@ -82,7 +85,7 @@ def _detail(count: Count, subject: Subject, funnel: Funnel) -> str:
         case Bucket.DUE:
             return held_by(subject.status, subject.page)
         case Bucket.REJECTED:
-            return f"their list stands beside {funnel.rejects_of}"
+            return f"see {funnel.rejects_of}{REPORT_SUFFIX} (or state_dir's rejects/)"
     return _span(count, now)
 
 
@@ -141,7 +144,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def csv_rows(people: Iterator[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+def csv_rows(people: Iterable[RowMapping]) -> Iterator[tuple[Any, ...]]:
     """The contacts of a bucket as CSV has them."""
     for row in people:
         plain = {**row, "numbers": " ".join(row["numbers"]), "next_attempt_at": iso(row["next_attempt_at"])}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from dialer.campaign.calendar import DAYS_AHEAD, Interval
+from dialer.campaign.calendar import DAYS_AHEAD, KNOWN_AHEAD, Interval
 from dialer.engine.progress import Progress
 from dialer.monitoring.layout import ARROW, iso, moment, number
 from dialer.pacing.forecast import Forecast, Work, calls_each, forecast
@@ -16,8 +16,6 @@ from dialer.storage.funnel import Coming, Seen
 from dialer.storage.status import RECENT, CampaignStatus
 
 _UNSENT = ("returned", "not_placed")
-_KNOWN = timedelta(days=DAYS_AHEAD - 1)
-"""A calendar that ends before that ends for good: at a deadline, or because nothing opens any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class Outlook:
 
     def is_late(self, now: datetime) -> bool:
         """Whether the campaign ends for good with people left to call."""
-        return self.forecast.done_at is None and (self.ends_at is None or self.ends_at < now + _KNOWN)
+        return self.forecast.done_at is None and (self.ends_at is None or self.ends_at < now + KNOWN_AHEAD)
 
 
 def outlook(

@@ -12,8 +12,8 @@ from typing import Any
 from dialer.campaign.calendar import Interval
 from dialer.campaign.changes import ABSENT, Change
 from dialer.monitoring import outlook
+from dialer.monitoring.next_call import call_at
 from dialer.monitoring.outlook import Outlook
-from dialer.monitoring.trail_page import call_at
 from dialer.storage.campaigns import StoredRevision
 from dialer.storage.funnel import COMING, Bucket, Coming
 
@@ -64,6 +64,8 @@ class Plan:
     moves: Mapping[Move, int]
     outlook_before: Outlook | None
     outlook_after: Outlook | None
+    refusal: str = ""
+    """Why `dialer apply` would refuse it now; empty: it would not."""
 
     @property
     def notes(self) -> list[str]:
@@ -87,8 +89,8 @@ def moves(
     found: Counter[Move] = Counter()
     for was, becomes in pairs:
         due_at = max(was.due_at or now, now)
-        old = call_at(before.get(was.key, ()), due_at) if was.bucket in COMING else None
-        new = call_at(after.get(was.key, ()), due_at) if becomes in COMING else None
+        old = call_at(before.get(was.key, ()), due_at, now) if was.bucket in COMING else None
+        new = call_at(after.get(was.key, ()), due_at, now) if becomes in COMING else None
         if old is not None or new is not None:
             found[_move(old, new, now)] += was.people
     return {move: found[move] for move in Move if found[move]}
@@ -127,7 +129,8 @@ def lines(plan: Plan) -> list[str]:
     page += [f"{people:>12,}  {WORDS[move]}" for move, people in plan.moves.items()] or ["  nobody is left to call"]
     page += ["", f"before  {outlook.in_words(plan.outlook_before, plan.at)}"]
     page += [f"after   {outlook.in_words(plan.outlook_after, plan.at)}"]
-    return [*page, *([""] if plan.notes else []), *plan.notes]
+    page += [*([""] if plan.notes else []), *plan.notes]
+    return [*page, *(["", f"! `dialer apply` refuses this now: {plan.refusal}"] if plan.refusal else [])]
 
 
 def listed(found: Sequence[StoredRevision], current: StoredRevision) -> list[str]:
@@ -149,6 +152,7 @@ def as_data(plan: Plan) -> dict[str, Any]:
                                 if value is not ABSENT}
             for one in plan.changes
         ],
+        "refusal": plan.refusal or None,
         "people": {move.value: people for move, people in plan.moves.items()},
         "forecast": {
             "before": outlook.as_data(plan.outlook_before, plan.at),

@@ -159,7 +159,13 @@ def _campaign(campaign: CampaignStatus, page: StatusPage) -> dict[str, Any]:
         "contacts": progress.contacts if progress is not None else None,
         "open": campaign.open,
         "held": campaign.held,
+        "refused_delivery": _refused_delivery(campaign),
     }  # fmt: skip
+
+
+def _refused_delivery(campaign: CampaignStatus) -> dict[str, Any] | None:
+    refused = campaign.refused_delivery
+    return asdict(refused) | {"at": _iso(refused.at)} if refused is not None else None
 
 
 def _part(part: PartStatus) -> dict[str, Any]:

@@ -12,7 +12,16 @@ from dialer.monitoring.layout import ARROW, Line, duration, laid_out, moment, nu
 from dialer.monitoring.status_facts import has_engine, holds, progress_of, ramp_of, trunks_of
 from dialer.monitoring.words import Hold, in_words
 from dialer.pacing.decide import Binding
-from dialer.storage.status import FRESH, CampaignStatus, EngineStatus, NodeStatus, StatusPage, TrunkStatus, Use
+from dialer.storage.status import (
+    FRESH,
+    CampaignStatus,
+    EngineStatus,
+    NodeStatus,
+    RefusedDelivery,
+    StatusPage,
+    TrunkStatus,
+    Use,
+)
 
 IDLE_SHOWN = timedelta(days=1)
 """Campaigns that have been idle for longer are only counted."""
@@ -173,6 +182,8 @@ def _below_campaign(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line
     silent = _silent(campaign, progress) if progress is not None else ""
     if campaign.recent or silent:
         yield _below("last 5 min", [_counted(campaign.recent) or "no verdicts", silent])
+    if campaign.refused_delivery is not None:
+        yield _refused_delivery(campaign.refused_delivery, page)
     if campaign.wanted == "idle":
         return
     if progress is not None:
@@ -185,6 +196,12 @@ def _below_campaign(campaign: CampaignStatus, page: StatusPage) -> Iterator[Line
     old = progress_of(campaign, page, of_now=False)
     if old is not None:
         yield _below("people", [f"as of {_ago(old.at, page)}: {old.due_now:,} due", *_people(old)])
+
+
+def _refused_delivery(refused: RefusedDelivery, page: StatusPage) -> Line:
+    where = f"it lies in {refused.aside}" if refused.aside else f"it could not be moved away from {refused.file}"
+    parts = [f"a delivery was refused at {moment(refused.at, page.at)}, the base stays as it was: {refused.why}", where]
+    return Line(label="base", parts=parts, below=True, trouble=True)
 
 
 def _people(progress: Progress) -> Iterator[str]:

@@ -7,21 +7,16 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from dialer.campaign.calendar import Interval, closed_because
+from dialer.campaign.calendar import closed_because
 from dialer.contacts.suppress import CapRules, Verdict
 from dialer.monitoring.explain_facts import Subject, held_by
 from dialer.monitoring.explain_page import WORDS, closed_in_words
 from dialer.monitoring.layout import Line, duration, iso, laid_out, moment
+from dialer.monitoring.next_call import NextCall
 from dialer.storage.explain import AttemptFacts, CallCounts, ContactFacts, ListEntry
 from dialer.storage.funnel import Bucket
 
 _WINDOWS = {"day": "24 h", "week": "7 days", "month": "30 days", "ever": "all"}
-_WAITS = {
-    "cap": "a cap lets no call be made before",
-    "gap": "the least time between two calls ends then",
-    "callback": "the person asked for it",
-    "dnc": "a number comes off a do-not-call list then",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +40,7 @@ class Trail:
     bucket: Bucket
     rulings: tuple[Ruling, ...]
     attempts: tuple[AttemptFacts, ...]
-    next_call_at: datetime | None
-    """The due time moved into the window; None: there is no next call, as things are."""
-    next_why: str
+    next: NextCall
 
 
 def rulings(
@@ -147,11 +140,10 @@ def _caps(
                 )  # fmt: skip
         if caps.gap_s:
             last = found.last_ended_at
+            since = "no call so far" if last is None else f"the last call was over at {last:%Y-%m-%d %H:%M:%SZ}"
             yield Ruling(
                 rule=f"gap {subject}", allows=f"{subject}.gap" not in held,
-                inputs=f"{duration(caps.gap_s)} from the last call, "
-                + ("which there is none of" if last is None else f"over at {last:%Y-%m-%d %H:%M:%SZ}"),
-                until=held.get(f"{subject}.gap"),
+                inputs=f"{since}, {duration(caps.gap_s)} must lie between two", until=held.get(f"{subject}.gap"),
             )  # fmt: skip
 
 
@@ -169,43 +161,8 @@ def _trunks(number: str, subject: Subject) -> Ruling:
 def _campaign(subject: Subject) -> Ruling:
     return Ruling(
         rule="campaign", allows=subject.view.hold == "next",
-        inputs=f"{subject.status.wanted}; {held_by(subject.status, subject.page)}",
+        inputs=held_by(subject.status, subject.page),
     )  # fmt: skip
-
-
-def next_call(contact: ContactFacts, subject: Subject, attempts: Sequence[AttemptFacts]) -> tuple[datetime | None, str]:
-    """When the contact is called next as things stand, and why then."""
-    due_at = contact.next_attempt_at
-    if due_at is None:
-        return None, "none: " + ("it is closed" if contact.closed_as else "held" if contact.on_hold else "in a call")
-    windows = subject.view.windows.get(contact.zones, ())
-    at = call_at(windows, max(due_at, subject.view.at))
-    why = [_why_due(contact, subject, attempts)]
-    if at is None:
-        why.append("but no hour of the coming days is open for it")
-    elif at > max(due_at, subject.view.at):
-        why.append(f"due at {due_at:%Y-%m-%d %H:%MZ}, moved to where its window opens")
-    return at, "; ".join(why)
-
-
-def _why_due(contact: ContactFacts, subject: Subject, attempts: Sequence[AttemptFacts]) -> str:
-    if contact.waits_for is not None:
-        return _WAITS.get(contact.waits_for, contact.waits_for)
-    last = next((one for one in reversed(attempts) if one.ended_at is not None), None)
-    if last is None or last.ended_at is None or contact.next_attempt_at is None:
-        return "never called: due since its import"
-    waited = duration((contact.next_attempt_at - last.ended_at).total_seconds())
-    policy = subject.revision.document.get("retry", {})
-    rule = policy.get(last.disposition) if isinstance(policy, dict) else None
-    said = (
-        f"`retry.{last.disposition}: {rule}` in the file" if rule is not None else "the default of docs/dispositions.md"
-    )
-    return f"{waited} after {last.disposition} at {last.ended_at:%Y-%m-%d %H:%MZ}, by {said}"
-
-
-def call_at(windows: Sequence[Interval], due_at: datetime) -> datetime | None:
-    """The first open moment from then on; None: there is none among the windows."""
-    return next((max(one.opens_at, due_at) for one in windows if one.closes_at > due_at), None)
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -214,7 +171,8 @@ def call_at(windows: Sequence[Interval], due_at: datetime) -> datetime | None:
 def lines(number: str, trails: Sequence[Trail], entries: Sequence[ListEntry], width: int | None) -> list[str]:
     """What is known of a number, contact by contact."""
     if not trails:
-        return laid_out([Line(label=number, parts=["stands in no campaign", *map(_entry, entries)])], width)
+        parts = ["stands in no campaign; a row that its import rejected stands in the report beside the file"]
+        return laid_out([Line(label=number, parts=[*parts, *map(_entry, entries)])], width)
     told = []
     for trail in trails:
         told += [*_head(trail), *_rules(trail), *_attempts(trail), *_next(trail), Line()]
@@ -268,6 +226,8 @@ def _causes(one: AttemptFacts) -> Iterator[str]:
     if one.result is not None:
         step = f" at {one.step}" if one.step else ""
         yield f"dialogue {one.result}{step} with {one.answers} answers"
+    if one.given:
+        yield ", ".join(f"{step}={answer}" for step, answer in one.given.items())
     if one.callback_at is not None:
         yield f"asked to be called at {one.callback_at:%Y-%m-%d %H:%MZ}"
     if one.opted_out:
@@ -275,12 +235,12 @@ def _causes(one: AttemptFacts) -> Iterator[str]:
 
 
 def _next(trail: Trail) -> Iterator[Line]:
-    at = trail.next_call_at
+    at = trail.next.at
     if at is None:
-        yield _below("next", [trail.next_why])
+        yield _below("next", [trail.next.why])
         return
     when = "now" if at <= trail.subject.view.at else f"{at:%Y-%m-%d %H:%M:%SZ}"
-    yield _below("next", [f"{when} to {trail.contact.next_number}", trail.next_why])
+    yield _below("next", [f"{when} to {trail.next.number}", trail.next.why])
 
 
 def _below(label: str, parts: list[str]) -> Line:
@@ -300,8 +260,9 @@ def as_data(number: str, trails: Sequence[Trail], entries: Sequence[ListEntry]) 
                 "bucket": trail.bucket.value,
                 "rules": [_plain(asdict(one)) for one in trail.rulings],
                 "calls": [_plain(asdict(one)) for one in trail.attempts],
-                "next_call_at": iso(trail.next_call_at),
-                "next_why": trail.next_why,
+                "next_call_at": iso(trail.next.at),
+                "next_call_number": trail.next.number,
+                "next_why": trail.next.why,
             }
             for trail in trails
         ],
@@ -312,6 +273,6 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, datetime):
             return iso(value)
-        return value if value is None or isinstance(value, str | int | bool | tuple) else str(value)
+        return value if value is None or isinstance(value, str | int | bool | tuple | dict) else str(value)
 
     return {name: plain(value) for name, value in values.items()}

@@ -110,7 +110,8 @@ select
 from contact where campaign_id = :campaign
 """)
 # Contacts that share their zones share their window, and there are few such sets; for each the first interval that is
-# still open when its first contact is due.
+# still open when its first contact is due. Who is due behind the days that are written waits, as long as the calendar
+# reaches their end (campaign.calendar.KNOWN_AHEAD): only one that ends before them leaves nobody's turn to come.
 _DUE = text("""
 with due as (
   select zones, carried, count(*) as people, count(*) filter (where next_attempt_at <= clock_timestamp()) as people_now,
@@ -119,12 +120,16 @@ with due as (
     select from unnest(cast(:prefixes as text[])) as p(prefix) where starts_with(next_number, p.prefix)) as carried) c
   where campaign_id = :campaign and next_attempt_at is not null group by zones, carried
 )
-select due.*, (
+select due.*, coalesce((
   select greatest(o.opens_at, due.first_at) from open_interval o
   where o.revision_id = :revision and o.zones = due.zones and due.carried
     and o.closes_at > greatest(due.first_at, clock_timestamp())
   order by o.opens_at limit 1
-) as call_at
+), (
+  select due.first_at where due.carried and due.first_at > clock_timestamp() + interval '13 days' and exists (
+    select from open_interval o
+    where o.revision_id = :revision and o.zones = due.zones and o.closes_at > clock_timestamp() + interval '13 days')
+)) as call_at
 from due
 """)
 _BY_DISPOSITION = text("""

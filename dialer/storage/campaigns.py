@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from dialer.campaign.calendar import Hours, Interval, open_intervals
+from dialer.campaign.calendar import Hours, Interval, days_ahead
 from dialer.campaign.calling import rules_of
 from dialer.campaign.load import LoadedCampaign
 from dialer.campaign.model import Campaign
+from dialer.campaign.running import Wanted
 from dialer.errors import InvalidInput
 from dialer.storage import audit
 from dialer.storage.tables import campaign, campaign_run, contact, open_interval, revision
@@ -172,25 +174,29 @@ def in_force(connection: Connection, campaign_id: int) -> StoredRevision:
 def read_again(stored: StoredRevision) -> LoadedCampaign:
     """A revision as if its file were loaded. Raises InvalidInput when this release does not read it any more."""
     base_dir = Path(stored.base_dir)
-    try:
-        read = Campaign.model_validate(stored.document)
-    except ValidationError as error:
-        raise InvalidInput(
-            f"revision {stored.number} was accepted by another release, and this one cannot read it. "
-            "Apply a file that `dialer validate` finds right."
-        ) from error
+    read = _read(stored.number, stored.document)
     return LoadedCampaign(
         campaign=read, document=stored.document, base_dir=base_dir, sha256=stored.sha256,
         path=base_dir / f"(revision {stored.number})", lines={},
     )  # fmt: skip
 
 
+def _read(number: int, document: dict[str, Any]) -> Campaign:
+    try:
+        return Campaign.model_validate(document)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"revision {number} was accepted by another release, and this one cannot read it. "
+            "Apply a file that `dialer validate` finds right."
+        ) from error
+
+
 def calendar(connection: Connection, campaign_id: int, rules: Hours, now: datetime) -> dict[str, list[Interval]]:
-    """When each calendar key among a campaign's contacts may be called by some rules, 14 days ahead."""
+    """When each calendar key among a campaign's contacts may be called by some rules (campaign.calendar.days_ahead)."""
     keys = connection.execute(
         select(contact.c.zones).distinct().where(contact.c.campaign_id == campaign_id).order_by(contact.c.zones)
     ).scalars()
-    return {key: open_intervals(rules, key, now) for key in keys}
+    return {key: days_ahead(rules, key, now) for key in keys}
 
 
 def written_calendar(connection: Connection, revision_id: int, now: datetime) -> dict[str, list[Interval]]:
@@ -208,19 +214,33 @@ def written_calendar(connection: Connection, revision_id: int, now: datetime) ->
 def refresh_calendar(connection: Connection, revision_id: int, now: datetime) -> None:
     """Writes when a revision may call each set of zones among its campaign's contacts, 14 days ahead.
 
-    Called after an import and daily; running it again changes nothing. Rows of the past go: nothing reads them.
+    A run that still goes by another revision has that one's written as well: people who have just come in are in the
+    calendar of whichever claims are made by. Called after an import and hourly; running it again changes nothing. Rows
+    of the past go: nothing reads them. Raises InvalidInput when this release does not read the revision.
     """
-    stored = connection.execute(
-        select(revision.c.campaign_id, revision.c.document).where(revision.c.id == revision_id)
-    ).one()
-    lock(connection, stored.campaign_id)
-    rules = rules_of(Campaign.model_validate(stored.document))
+    columns: tuple[Any, ...] = (revision.c.id, revision.c.campaign_id, revision.c.number, revision.c.document)
+    asked = connection.execute(select(*columns).where(revision.c.id == revision_id)).one()
+    lock(connection, asked.campaign_id)
+    _write_calendar(connection, asked, now)
+    under_way = connection.execute(
+        select(*columns)
+        .join(campaign_run, campaign_run.c.revision_id == revision.c.id)
+        .where(campaign_run.c.campaign_id == asked.campaign_id, campaign_run.c.wanted != Wanted.IDLE.value)
+    ).first()
+    if under_way is not None and under_way.id != revision_id:
+        # What no engine of this release can read, none claims by.
+        with suppress(InvalidInput):
+            _write_calendar(connection, under_way, now)
+
+
+def _write_calendar(connection: Connection, stored: Row[Any], now: datetime) -> None:
+    rules = rules_of(_read(stored.number, stored.document))
     rows = [
-        {"revision_id": revision_id, "zones": key, "opens_at": at.opens_at, "closes_at": at.closes_at}
+        {"revision_id": stored.id, "zones": key, "opens_at": at.opens_at, "closes_at": at.closes_at}
         for key, intervals in calendar(connection, stored.campaign_id, rules, now).items()
         for at in intervals
     ]
-    connection.execute(delete(open_interval).where(open_interval.c.revision_id == revision_id))
+    connection.execute(delete(open_interval).where(open_interval.c.revision_id == stored.id))
     for batch in _batches(rows, 1000):
         connection.execute(insert(open_interval), batch)
 

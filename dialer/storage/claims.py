@@ -60,8 +60,9 @@ group by 1, 2, 3
 # in a select of its own it is asked once, so that an index can be searched for it.
 # For each set of zones the priorities that somebody waits with, each found by one step into the index: whoever is due
 # with one of them then stands at its head.
-# What another transaction holds is left to it: a person or a number that another claim is judging, so that no two count
-# the same calls before either has placed its own, and none waits in a circle. Calls of other campaigns that stand
+# Only those are held whom the claim may take: with every zone of a continent open, the heads of all are many more. Whom
+# another transaction holds, in person or by number, is not ours: another claim may be judging them, so that no two
+# count the same calls before either has placed its own, and none waits in a circle. Calls of other campaigns that stand
 # already show in the indexes of open attempts, and `on conflict` obeys them.
 # A trunk that failed somebody is avoided for a while only, from when they could be called on: no other may be there any
 # more.
@@ -83,27 +84,35 @@ with recursive open_now as materialized (
       and c.next_attempt_at is not null
     order by c.priority limit 1
   ) from levels where priority is not null
-)
-select due.*, pg_try_advisory_xact_lock(hashtextextended(due.next_number, 5)) as is_ours
-from levels cross join lateral (
-  select c.id, c.person_id, c.next_number, c.wave, c.priority, c.next_attempt_at, avoid.trunks as avoid
-  from contact c join person p on p.id = c.person_id cross join lateral (
-    select case when clock_timestamp() - interval '5 minutes' < greatest(
-             c.next_attempt_at, levels.opens_at, (select wanted_at from campaign_run where campaign_id = :campaign))
-           then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
-  ) avoid
-  where c.campaign_id = :campaign and c.zones = levels.zones and c.priority = levels.priority
-    and c.next_attempt_at <= (select clock_timestamp())
-    and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
-                where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
-    and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
-    and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
-  order by c.next_attempt_at, c.id
+), due as materialized (
+  select heads.* from levels cross join lateral (
+    select c.id, c.person_id, c.next_number, c.zones, c.wave, c.priority, c.next_attempt_at, avoid.trunks as avoid
+    from contact c cross join lateral (
+      select case when clock_timestamp() - interval '5 minutes' < greatest(
+               c.next_attempt_at, levels.opens_at, (select wanted_at from campaign_run where campaign_id = :campaign))
+             then coalesce(c.avoid_trunks, '{}') else '{}' end as trunks
+    ) avoid
+    where c.campaign_id = :campaign and c.zones = levels.zones and c.priority = levels.priority
+      and c.next_attempt_at <= (select clock_timestamp())
+      and exists (select from unnest(cast(:trunks as text[]), cast(:prefixes as text[])) as t(trunk, prefix)
+                  where starts_with(c.next_number, t.prefix) and t.trunk <> all(avoid.trunks))
+      and not exists (select from attempt a where a.state <> 'ended' and a.number = c.next_number)
+      and not exists (select from attempt a where a.state <> 'ended' and a.person_id = c.person_id)
+    order by c.next_attempt_at, c.id
+    limit :most
+  ) heads
+  order by heads.priority, heads.next_attempt_at, heads.id
   limit :most
+)
+select due.*, case when ours.id is null then false
+                   else pg_try_advisory_xact_lock(hashtextextended(due.next_number, 5)) end as is_ours
+from due left join lateral (
+  select c.id from contact c join person p on p.id = c.person_id
+  where c.id = due.id and c.next_attempt_at = due.next_attempt_at and c.next_number = due.next_number
+    and c.zones = due.zones
   for update of c skip locked for no key update of p skip locked
-) due
+) ours on true
 order by due.priority, due.next_attempt_at, due.id
-limit :most
 """)
 
 _PLACE = text("""
@@ -207,8 +216,8 @@ async def _fill(
     """Takes who is due and may be called until the room is used up or nobody is left.
 
     Each pass leaves out the trunks that those before it have filled: else a long list for a trunk with little room
-    would keep everybody behind it from the others. Whom a rule keeps back is moved out of the way, and others are
-    looked at in their place, more and more of them, up to a bound: a claim stays short.
+    would keep everybody behind it from the others. Whom a rule keeps back is moved out of the way; in their place, and
+    in that of people whom others hold, more and more are looked at, up to a bound: a claim stays short.
     """
     chosen: dict[int, tuple[Row[Any], str]] = {}
     trunks, taken = dict(room.trunks), Counter(order.placed)
@@ -229,9 +238,10 @@ async def _fill(
         used = Counter(found.values())
         taken += used
         trunks = {name: left - used[name] for name, left in trunks.items()}
-        if len(chosen) == room.calls or (not moved and (len(due) < most or not used)):
+        in_the_way = len(moved) + sum(not row.is_ours for row in due)
+        if len(chosen) == room.calls or (not moved and len(due) < most) or not (in_the_way or used):
             break
-        if moved:
+        if in_the_way:
             most = max(room.calls, min(4 * most, MOST_SIFTED))
     claims = await _place(connection, order, list(chosen.values()), shared)
     if len(claims) == room.calls:

@@ -45,17 +45,25 @@ from (select person_key, min(line) as line from contact_stage where reason is nu
       group by person_key having count(*) > 1) as first
 where later.person_key = first.person_key and later.line <> first.line and later.reason is null
 """
+# Whoever says no in one row and yes in another has not agreed.
+_REJECT_DOUBTFUL_CONSENT = """
+update contact_stage as other set reason = :reason, detail = 'no consent in line ' || first.line
+from (select person_key, min(line) as line from contact_stage where reason = :reason and person_key is not null
+      group by person_key) as first
+where other.person_key = first.person_key and other.reason is null
+"""
+# Attempts that never disturbed anybody do not count, as with caps (storage.rules).
 _REJECT_CALLED_LATELY = """
 update contact_stage as late set reason = :reason, detail = 'another campaign called since ' || :shown
 where late.reason is null and late.line in (
     select stage.line from contact_stage as stage cross join lateral unnest(stage.numbers) as n(number)
       join attempt on attempt.number = n.number and attempt.submitting_at > :since
-    where attempt.campaign_id <> :campaign
+    where attempt.campaign_id <> :campaign and attempt.counted is not false
     union all
     select stage.line from contact_stage as stage
       join person on person.tenant_id = :tenant and person.person_key = stage.person_key
       join attempt on attempt.person_id = person.id and attempt.submitting_at > :since
-    where attempt.campaign_id <> :campaign
+    where attempt.campaign_id <> :campaign and attempt.counted is not false
   ) and not exists (
     select from person join contact on contact.person_id = person.id and contact.campaign_id = :campaign
     where person.tenant_id = :tenant and person.person_key = late.person_key
@@ -110,22 +118,33 @@ with differing as materialized (
 insert into contact_stage (line, person_key, reason, detail)
 select line, person_key, case when returned then :returned else :changed end, what from differing
 """
-# In a call they are only marked: the trigger closes them when the verdict would make them due again.
+# In a call they are only marked: the trigger closes them when the verdict would make them due again. Whose row is
+# rejected, for want of consent or of a good number, is withdrawn even where missing people are kept.
 _WITHDRAW = """
 with gone as materialized (
   select c.id, p.person_key from contact as c join person as p on p.id = c.person_id
-  where c.campaign_id = :campaign and c.closed_as is null and c.withdrawn_at is null and not exists (
-    select from contact_stage as s where s.person_key = p.person_key and s.reason is null)
+  where c.campaign_id = :campaign and c.closed_as is null and c.withdrawn_at is null
+    and not exists (select from contact_stage as s where s.person_key = p.person_key and s.reason is null)
+    and (:missing or exists (
+      select from contact_stage as s where s.person_key = p.person_key and s.reason <> :note and s.line is not null))
   order by c.id for no key update of c
 ), marked as (
   update contact as c set withdrawn_at = :now from gone where c.id = gone.id
 )
 insert into contact_stage (person_key, reason, detail)
-select person_key, :withdrawn, 'not in this delivery' from gone
+select gone.person_key, :withdrawn,
+       coalesce('line ' || refused.line || ' is rejected: ' || refused.reason, 'not in this delivery')
+from gone left join lateral (
+  select s.line, s.reason from contact_stage as s
+  where s.person_key = gone.person_key and s.reason <> :note and s.line is not null order by s.line limit 1
+) as refused on true
 """
 _OPEN = """
 select count(*) from contact where campaign_id = :campaign and closed_as is null and withdrawn_at is null
 """
+# Of contacts that came in a moment ago the planner knows nothing: without this it reads the stage for each of them, and
+# whatever else is joined to them must be looked up by an index as well.
+_BY_PERSON = "create index on contact_stage using hash (person_key)"
 _ANYBODY = "select exists (select from contact where campaign_id = :campaign)"
 _COUNTS = """
 select count(*) filter (where reason is null) as good,
@@ -196,12 +215,13 @@ def merge_rows(
     accepted = connection.execute(text(_ADD_CONTACTS), values).rowcount
     changed = withdrawn = 0
     if others and counts.good:
-        words = {change.name.lower(): change.value for change in Change}
+        connection.execute(text(_BY_PERSON))
+        words: dict[str, Any] = {change.name.lower(): change.value for change in Change}
         changed = connection.execute(text(_CHANGE), values | words).rowcount
-        if into.policy.missing == "withdraw":
-            withdrawn = connection.execute(text(_WITHDRAW), values | words).rowcount
-            if too_many_withdrawn(withdrawn, open_before, into.policy):
-                raise ShrunkBase(withdrawn, open_before)
+        words |= {"note": RejectReason.NUMBER_LEFT_OUT.value, "missing": into.policy.missing == "withdraw"}
+        withdrawn = connection.execute(text(_WITHDRAW), values | words).rowcount
+        if too_many_withdrawn(withdrawn, open_before, into.policy):
+            raise ShrunkBase(withdrawn, open_before)
     return ImportCounts(
         accepted=accepted, changed=changed, unchanged=counts.good - accepted - changed, withdrawn=withdrawn,
         rejected=counts.rejected, left_out=counts.notes,
@@ -210,6 +230,7 @@ def merge_rows(
 
 def _reject(connection: Connection, into: Into, now: datetime) -> None:
     """What only the database knows against a row."""
+    connection.execute(text(_REJECT_DOUBTFUL_CONSENT), {"reason": RejectReason.NO_CONSENT.value})
     connection.execute(text(_REJECT_REPEATED), {"reason": RejectReason.DUPLICATE_PERSON.value})
     if into.policy.not_called_within_s is not None:
         since = now - timedelta(seconds=into.policy.not_called_within_s)
@@ -255,7 +276,7 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _rejected(row: Rejected) -> tuple[Any, ...]:
-    return (row.line, None, None, None, None, None, None, row.reason.value, row.detail, row.number)
+    return (row.line, row.person_key, None, None, None, None, None, row.reason.value, row.detail, row.number)
 
 
 # -- files that were imported -------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from dialer.contacts.dnc_file import MOST_CHARS, Unreadable, read_list
 from dialer.contacts.encoding import Survey
+from dialer.contacts.spreadsheet import OLE, ZIP
 from dialer.contacts.suppress import DncSource
 from dialer.errors import InvalidInput
 from dialer.storage import dnc
@@ -51,6 +53,8 @@ def import_file(
     Raises InvalidInput when the file cannot be read, or holds no number in the column.
     """
     lines = _Lines()
+    # A large file is read whole before its first number is stored: longer than the 30 s of other sessions.
+    connection.execute(text("set local idle_in_transaction_session_timeout = '10min'"))
     try:
         sha256, encoding = _survey(file)
         counts = dnc.add(
@@ -77,10 +81,20 @@ def _survey(file: DncFile) -> tuple[str, str]:
     """The file's hash and its encoding."""
     digest, survey = hashlib.sha256(), Survey()
     with file.path.open("rb") as opened:
+        if opened.peek(4).startswith((ZIP, OLE)):
+            raise InvalidInput(f"{file.path} is a spreadsheet; nothing was changed. Save it as CSV, and import that.")
         while block := opened.read(1 << 20):
             digest.update(block)
             survey.add(block)
     return digest.hexdigest(), survey.codec(file.region)
+
+
+def _begins(file: TextIO) -> Iterator[str]:
+    """What each line begins with: one without an end must not fill the memory, nor its middle pass for a number."""
+    while text := file.readline(MOST_CHARS):
+        yield text
+        while text and not text.endswith(("\n", "\r")):
+            text = file.readline(1 << 20)
 
 
 @dataclass(kw_only=True)
@@ -93,9 +107,7 @@ class _Lines:
     def numbers(self, file: DncFile, encoding: str) -> Iterator[tuple[str, str | None]]:
         """Each number with its reason. Raises InvalidInput when there is no such column, and OSError."""
         with file.path.open(encoding=encoding, errors="replace", newline="") as opened:
-            # A line without an end must not fill the memory.
-            lines = iter(lambda: opened.readline(MOST_CHARS + 1), "")
-            for found in read_list(lines, str(file.path), file.region, file.column):
+            for found in read_list(_begins(opened), str(file.path), file.region, file.column):
                 if isinstance(found, Unreadable):
                     self.unreadable += 1
                     if len(self.first) < KEPT:

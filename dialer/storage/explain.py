@@ -68,6 +68,8 @@ class AttemptFacts:
     answers: int | None
     callback_at: datetime | None
     opted_out: bool | None
+    given: dict[str, str]
+    """The answers by step, the last visit's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,8 @@ where c.numbers @> array[cast(:number as text)] order by c.id
 _ATTEMPTS = text("""
 select a.id, a.contact_id, a.submitting_at as at, r.number as revision, a.number, a.wave, a.node, a.trunk, a.state,
   a.ringing_at, a.answered_at, a.ended_at, a.disposition, a.cause, a.tech_cause, f.result, f.step, f.answers,
-  f.callback_at, f.opted_out
+  f.callback_at, f.opted_out, coalesce(
+    (select jsonb_object_agg(g.step, g.value order by g.visit) from answer g where g.attempt_id = a.id), '{}') as given
 from attempt a join revision r on r.id = a.revision_id left join flow_result f on f.attempt_id = a.id
 where a.contact_id = any(:contacts) order by a.submitting_at, a.id
 """)

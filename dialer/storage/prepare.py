@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,11 +23,13 @@ from dialer.errors import DialerError, InvalidInput, Problem
 from dialer.storage import audit, campaigns, contacts
 from dialer.storage.contacts import ImportCounts, Into, ShrunkBase
 from dialer.storage.folder import newest_at_rest
-from dialer.storage.number_file import NumberFile, opened
+from dialer.storage.number_file import NumberFile, opened, shown
 from dialer.storage.session import plain_errors
 
 Progress = Callable[[str], None]
 _SAY_EVERY = 250_000
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9 *]*$)")
+"""How a formula begins; what is only a number with its sign is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class ImportSummary:
 
     def __str__(self) -> str:
         if self.unchanged:
-            return f"{self.file}: imported before, nothing changed"
+            return f"{shown(self.file)}: imported before, nothing changed"
         counts = self.counts
         parts = [f"{counts.accepted} new contacts"]
         parts += [
@@ -57,8 +60,8 @@ class ImportSummary:
             )
             if number
         ]
-        where = f"; see {self.report_file}" if self.report_file else ""
-        return f"{self.file} ({self.form}): {', '.join(parts)}{where}"
+        where = f"; see {shown(self.report_file)}" if self.report_file else ""
+        return f"{shown(self.file)} ({self.form}): {', '.join(parts)}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +168,12 @@ def import_file(
         if contacts.was_imported(connection, base.campaign_id, file.sha256, last=again):
             return ImportSummary(file=path, unchanged=True)
         rows = _counted(read_contacts(file.table(base.contacts), base.contacts), progress)
-        import_id = contacts.begin_import(connection, base.campaign_id, file.sha256, str(path), now)
+        import_id = contacts.begin_import(connection, base.campaign_id, file.sha256, file.name, now)
         counts = _merge(connection, base, import_id, rows, now, path)
         found = counts.rejected + counts.left_out + counts.changed + counts.withdrawn
         report_file = _write_report(connection, path, rejects_dir) if found else None
         if not counts.accepted + counts.changed + counts.unchanged:
-            raise _nobody(path, counts, report_file)
+            raise _nobody(path, counts, report_file or path)
         contacts.end_import(connection, import_id, counts)
         _note(connection, base, file, counts, by, import_id)
         return ImportSummary(
@@ -191,10 +194,10 @@ def _merge(
         return contacts.merge_rows(connection, into, rows, now)
     except ShrunkBase as error:
         problem = Problem(
-            file=str(path), line=None, key="contacts.withdraw_at_most", code="shrunk", message=str(error),
+            file=shown(path), line=None, key="contacts.withdraw_at_most", code="shrunk", message=str(error),
             fix="deliver the whole base; if it is right, allow more with `withdraw_at_most`, or `missing: keep`",
         )  # fmt: skip
-        raise InvalidInput(f"{path} looks like a part of the base; nothing was imported", [problem]) from error
+        raise InvalidInput(f"{shown(path)} looks like a part of the base; nothing was imported", [problem]) from error
 
 
 def _note(
@@ -213,13 +216,13 @@ def _counted(rows: Iterable[Accepted | Rejected], progress: Progress) -> Iterato
             progress(f"{count:,} rows read")
 
 
-def _nobody(path: Path, counts: ImportCounts, report_file: Path | None) -> InvalidInput:
+def _nobody(path: Path, counts: ImportCounts, report_file: Path) -> InvalidInput:
     if not counts.rejected:
         message, fix = "there are no rows below the header", "add a row for each person"
     else:
-        message, fix = f"all {counts.rejected} rows are rejected", f"see the reasons in {report_file}"
-    problem = Problem(file=str(path), line=None, key="contacts.from", code="nobody-to-call", message=message, fix=fix)
-    return InvalidInput(f"{path} holds nobody who can be called; nothing was imported", [problem])
+        message, fix = f"all {counts.rejected} rows are rejected", f"see the reasons in {shown(report_file)}"
+    problem = Problem(file=shown(path), line=None, key="contacts.from", code="nobody-to-call", message=message, fix=fix)
+    return InvalidInput(f"{shown(path)} holds nobody who can be called; nothing was imported", [problem])
 
 
 def _write_report(connection: Connection, path: Path, rejects_dir: Path) -> Path:
@@ -234,7 +237,7 @@ def _write_report(connection: Connection, path: Path, rejects_dir: Path) -> Path
         return _replace(rejects_dir / name, connection)
     except OSError as error:
         raise DialerError(
-            f"the report on {path.name} can be written neither to {path.parent} nor to {rejects_dir}: "
+            f"the report on {shown(path)} can be written neither to {path.parent} nor to {rejects_dir}: "
             f"{error.strerror}. Make one of them writable, or free some space."
         ) from error
 
@@ -245,9 +248,14 @@ def _replace(target: Path, connection: Connection) -> Path:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("line", "person", "reason", "detail", "number"))
-            writer.writerows(contacts.report(connection))
+            writer.writerows([_inert(cell) for cell in row] for row in contacts.report(connection))
         Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     return target
+
+
+def _inert(cell: Any) -> Any:
+    """A cell that a spreadsheet does not take for a formula: what stands in it came from outside, and may be one."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,8 +51,8 @@ def accept(
     before = campaigns.in_force(connection, stored.campaign_id)
     run = runs.find(connection, stored.campaign_id)
     under_way = run is not None and run.wanted is not Wanted.IDLE
-    if run is not None and under_way:
-        _refuse_other_nodes(stored.name, {one.node for one in run.nodes}, weights)
+    if run is not None and under_way and (why := other_nodes(stored.name, {one.node for one in run.nodes}, weights)):
+        raise RefusedBySafety(why)
     imported = None
     if before.document.get("contacts") != loaded.document["contacts"]:
         base = Base(
@@ -72,14 +72,17 @@ def accept(
     return Accepted(number=made.number, is_new=made.created, goes_on=goes_on, imported=imported)
 
 
-def _refuse_other_nodes(name: str, here: set[str], weights: Mapping[str, int]) -> None:
-    """An engine takes up what was ordered since it began: a node that comes in later would be left without calls."""
-    if here != set(weights):
-        raise RefusedBySafety(
-            f"{name} runs on {', '.join(sorted(here))}, and the trunks of this file are on "
-            f"{', '.join(sorted(weights))}. Nodes change with an order to run only: drain it (`dialer drain {name}`), "
-            "and run the file then."
-        )
+def other_nodes(name: str, here: Collection[str], wanted: Collection[str]) -> str:
+    """Why a campaign that runs on nodes cannot go on on others; empty: they are the same.
+
+    An engine takes up what was ordered since it began: a node that comes in later would be left without calls.
+    """
+    if set(here) == set(wanted):
+        return ""
+    return (
+        f"{name} runs on {', '.join(sorted(here))}, and the trunks of this file are on {', '.join(sorted(wanted))}. "
+        f"Nodes change with an order to run only: drain it (`dialer drain {name}`), and run the file then."
+    )
 
 
 def _limits(before: StoredRevision, loaded: LoadedCampaign) -> Overrides:

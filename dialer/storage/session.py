@@ -25,8 +25,8 @@ def async_engine(settings: Settings, pool_size: int = 6) -> AsyncEngine:
     return create_async_engine(settings.database_url(), **_options(settings, pool_size, idle_s=5))
 
 
-def sync_engine(settings: Settings, pool_size: int = 2) -> Engine:
-    """A pool for a command."""
+def sync_engine(settings: Settings, pool_size: int = 4) -> Engine:
+    """A pool for a command. An engine's import of a daily base holds one connection for a minute."""
     return sqlalchemy.create_engine(settings.database_url(), **_options(settings, pool_size, idle_s=30))
 
 

@@ -73,6 +73,13 @@ select lower(span) as opens_at, upper(span) as closes_at from unnest((
     join campaign_run w on w.revision_id = o.revision_id
   where w.campaign_id = :id and w.wanted = 'running' and o.closes_at > :at)) as span order by 1
 """)
+# The last word on a campaign's base: a delivery that was merged later takes the refusal back.
+_REFUSED = text("""
+select c.id, a.at, a.detail from campaign c cross join lateral (
+  select what, at, detail from audit where campaign_id = c.id and what in ('contacts.import', 'contacts.refused')
+  order by at desc, id desc limit 1
+) a where a.what = 'contacts.refused' and (cast(:id as bigint) is null or c.id = :id)
+""")
 _HELD = text("select count(*) from contact where campaign_id = :id and on_hold")
 
 
@@ -148,6 +155,17 @@ class PartStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefusedDelivery:
+    """A delivery of a campaign's base that was refused, and none was merged since."""
+
+    at: datetime
+    file: str
+    aside: str | None
+    """Where it lies now; None: where it was."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CampaignStatus:
     """A campaign, whether or not it runs."""
 
@@ -175,6 +193,7 @@ class CampaignStatus:
     """People who wait for an operator; when it was asked for by name."""
     windows: tuple[Interval, ...] = ()
     """While it runs: when somebody among its people may be called, from now on."""
+    refused_delivery: RefusedDelivery | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +295,7 @@ def _trunks(
 def _campaigns(
     connection: Connection, counts: _Counts, parts: Sequence[Row[Any]], campaign_id: int | None
 ) -> Iterator[CampaignStatus]:
+    refused = {row.id: row for row in connection.execute(_REFUSED, {"id": campaign_id})}
     for row in connection.execute(_CAMPAIGNS, {"id": campaign_id}).all():
         open_now = Counter[str]()
         for one in counts.open:
@@ -299,7 +319,16 @@ def _campaigns(
             verdicts=dict(map(tuple, connection.execute(_VERDICTS, one_only).all())) if one_only else None,
             held=connection.execute(_HELD, one_only).scalar_one() if one_only else None,
             windows=_windows(connection, row.id, counts.at) if row.wanted == "running" else (),
+            refused_delivery=_refused(refused.get(row.id)),
         )
+
+
+def _refused(row: Row[Any] | None) -> RefusedDelivery | None:
+    if row is None:
+        return None
+    detail = row.detail
+    why = next(iter(detail.get("problems", ())), detail.get("why", ""))
+    return RefusedDelivery(at=row.at, file=detail["file"], aside=detail.get("aside"), why=why.splitlines()[0])
 
 
 def _windows(connection: Connection, campaign_id: int, at: datetime) -> tuple[Interval, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -162,7 +163,7 @@ BAD_CSV = {
     "no rows": ("mobile,name\n", "there are no rows below the header"),
     "an empty file": ("", "the file has no header and no rows"),
     "bad numbers alone": ("mobile,name\n12,Jan\n999,Ewa\n", "all 2 rows are rejected"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)), "the header is not text"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256)), "is this the right file, with a header?"),
     "a cut-off file": ("mobile,name\n501100101,Jan\n5011001", "people.csv:3: the file ends in the middle of this row"),
     "a cut-off spreadsheet": (b"PK\x03\x04" + b"\0" * 60, "the file is damaged or cut off"),
     "an old spreadsheet": (b"\xd0\xcf\x11\xe0" + b"\0" * 60, "an old or a password-protected Excel file"),
@@ -209,6 +210,84 @@ def test_good_rows_come_in_and_bad_ones_are_listed(dialer, database, tmp_path, d
     assert names == ["Jan", 'two"\nlines, Ewa'.replace(",", delimiter.decode())]
     again = dialer("contacts", "import", "campaign.yaml")
     assert (again.returncode, "nothing changed" in again.stdout) == (0, True)
+
+
+HOSTILE = {
+    # what it is                          content, what comes in                         reasons in the report
+    "carriage returns alone": (b"mobile,name\r501100101,Jan\r12,x\r", ["Jan"], ["invalid_number"]),
+    "UTF-16 without its mark": ("mobile,name\n501100101,Łucja\n".encode("utf-16-le"), ["Łucja"], []),
+    "a mark of UTF-8": (b"\xef\xbb\xbfmobile,name\n501100101,Jan\n", ["Jan"], []),
+    "UTF-8 among windows-1250": (
+        "mobile,name\n501100101,Łucja\n501100103,Zażółć\n".encode("cp1250") + "501100102,Łucja\n".encode(),
+        ["Łucja", "Zażółć"], ["wrong_encoding"],
+    ),
+    "windows-1250 among UTF-8": (
+        "mobile,name\n501100101,Łucja\n501100103,Zażółć\n".encode() + "501100102,Łucja\n".encode("cp1250"),
+        ["Łucja", "Zażółć"], ["wrong_encoding"],
+    ),
+    "a formula": (b"mobile,name\n501100101,\"=cmd|'/c calc'!A1\"\n", ["=cmd|'/c calc'!A1"], []),
+    "NUL bytes": (b"mobile,name\n501100101,Jan\n501100102," + bytes(100_000) + b"\n", ["Jan"], ["nul_byte"]),
+    "a line of 100 MB": (
+        b"mobile,name\n501100101,Jan\n501100102," + b"x" * 100_000_000 + b"\n12,\n", ["Jan"],
+        ["too_long", "invalid_number"],
+    ),
+    "a line of 100 MB without an end": (
+        b"mobile,name\n501100101,Jan\n501100102," + b"x" * 100_000_000, ["Jan"], ["too_long"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_of_a_strange_file_the_good_rows_come_in_and_the_others_are_told(dialer, database, tmp_path, kind):
+    content, names, reasons = HOSTILE[kind]
+    (tmp_path / "people.csv").write_bytes(content)
+    done = dialer("contacts", "import", "campaign.yaml")
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in database.rows("select fields->>'name' from contact order by id")] == names
+    path = tmp_path / "people.csv.report.csv"
+    with path.open(encoding="utf-8", newline="") if reasons else io.StringIO("header") as file:
+        told = list(csv.reader(file))[1:]
+    assert [row[2] for row in told] == reasons
+    if "100 MB" in kind:
+        assert [int(row[0]) for row in told] == [3, 4][: len(reasons)]
+
+
+def test_a_pipe_is_no_file_of_people(dialer, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = dialer("contacts", "import", "campaign.yaml", "--delivery", "pipe")
+    assert (done.returncode, "it is a folder, a pipe or a device" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_file_whose_disk_fails_is_told(dialer):
+    # Opens, is said to be a file, and fails at the first byte, for root too.
+    done = dialer("contacts", "import", "campaign.yaml", "--delivery", "/proc/self/mem")
+    assert (done.returncode, "cannot be read to its end: Input/output error" in done.stderr) == (1, True), done.stderr
+
+
+BASE = CAMPAIGN.replace("people.csv", '"base/base-{date}.csv"')
+
+
+def test_a_broken_delivery_is_put_aside_and_is_trouble_on_the_status_page(dialer, stored, tmp_path):
+    (tmp_path / "campaign.yaml").write_text(BASE, encoding="utf-8")
+    done = dialer("contacts", "import", "campaign.yaml")
+    assert (done.returncode, "there is no folder" in done.stderr) == (2, True), done.stderr
+    base = tmp_path / "base"
+    base.mkdir()
+    assert "no delivery of the base has come yet" in dialer("contacts", "import", "campaign.yaml").stdout
+    assert "nothing new in base/base-{date}.csv" in dialer("contacts", "deliver", "health-check").stdout
+    for day, rows in ((1, GOOD_PEOPLE), (2, "mobile,name\n501100101,Jan\n5011001")):
+        (base / f"base-2026-03-0{day}.csv").write_text(rows, encoding="utf-8")
+        (base / f"base-2026-03-0{day}.csv.done").touch()
+        done = dialer("contacts", "deliver", "health-check")
+        assert done.returncode == (0 if day == 1 else 2), done.stderr
+        assert stored() == (1, 1)
+    assert "base-2026-03-02.csv:3: the file ends in the middle of this row [cut-off]" in done.stderr
+    assert "fix: " in done.stderr
+    assert sorted(one.name for one in (base / "aside").iterdir()) == [
+        "base-2026-03-02.csv", "base-2026-03-02.csv.done", "base-2026-03-02.csv.why.txt",
+    ]  # fmt: skip
+    said = dialer("status", "health-check").stdout
+    assert [line for line in said.splitlines() if line.startswith("!") and "a delivery was refused" in line], said
 
 
 STRANGE = [

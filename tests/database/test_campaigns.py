@@ -91,9 +91,9 @@ def test_the_calendar_knows_each_set_of_zones_and_no_unknown_one(database, prepa
         "select zones, min(opens_at), min(closes_at), count(*) from open_interval group by zones order by zones"
     )
     assert database.rows(first_days) == [
-        ("America/New_York", MONDAY + timedelta(hours=14), MONDAY + timedelta(hours=22), 10),
-        ("Europe/Warsaw", MONDAY + timedelta(hours=8), MONDAY + timedelta(hours=16), 10),
-    ]
+        ("America/New_York", MONDAY + timedelta(hours=14), MONDAY + timedelta(hours=22), 11),
+        ("Europe/Warsaw", MONDAY + timedelta(hours=8), MONDAY + timedelta(hours=16), 11),
+    ], "ten days, and the Monday behind the weekend in which the fortnight ends"
 
 
 def test_refreshing_the_calendar_is_repeatable_and_moves_on(database, prepared):
@@ -108,7 +108,26 @@ def test_refreshing_the_calendar_is_repeatable_and_moves_on(database, prepared):
     after = database.rows(rows)
     now = MONDAY + timedelta(days=7, hours=10)
     assert min(row[1] for row in after) == now, "what is open now starts now, and the past is gone"
-    assert max(row[2] for row in after) == now + timedelta(days=14)
+    assert max(row[2] for row in after if row[0] == "Europe/Warsaw") == now + timedelta(days=14)
+
+
+def test_people_who_come_while_a_run_goes_by_an_older_revision_are_in_its_calendar(database, prepared, tmp_path):
+    first = prepared()
+    database.run(
+        "insert into campaign_run (campaign_id, revision_id, wanted, wanted_at, wanted_by, orders, max_concurrent, "
+        "calls_per_second) values (:c, :r, 'running', now(), 'ann@host', 1, 10, 5)",
+        c=first.campaign_id, r=first.revision_id,
+    )  # fmt: skip
+    (tmp_path / "people.csv").write_text("mobile,tz\n+48501100101,\n+48501100102,Asia/Tokyo\n", encoding="utf-8")
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("09:00-17:00", "10:00-11:00"), encoding="utf-8")
+    second = prepare(database.engine, load_campaign(path), MONDAY)
+    assert second.revision_id != first.revision_id
+    in_tokyo = (
+        "select revision_id, extract(hour from min(opens_at) at time zone 'Asia/Tokyo')::int "
+        "from open_interval where zones = 'Asia/Tokyo' group by 1 order by 1"
+    )
+    assert database.rows(in_tokyo) == [(first.revision_id, 9), (second.revision_id, 10)]
 
 
 def test_another_window_leaves_no_open_hour_of_the_old_one(database, prepared):

@@ -114,7 +114,7 @@ async def test_one_open_call_a_number_and_a_person_over_all_campaigns(database, 
 
 async def test_two_contacts_with_one_number_are_called_one_after_the_other(database, claim, store):
     campaign_id = make_campaign(database, "c", numbers(2))
-    database.run("update contact set next_number = '+48500000000'")
+    database.run("update contact set numbers = array['+48500000000'], next_number = '+48500000000'")
     claims = await claim(campaign_id)
     assert len(claims) == 1
     await store.save([ended(claims[0])], [], [])
@@ -184,6 +184,25 @@ async def test_what_an_engine_left_open_is_found_with_its_own_policy(database, c
 @pytest.mark.parametrize("statistics", ["old", "new"])
 async def test_a_claim_walks_only_those_whom_it_takes(database, statistics):
     """A fresh list: everybody is due since the same moment, half of them in zones whose window is closed."""
+    campaign_id = fresh_list(database, statistics)
+    found = plan_of_a_claim(database, campaign_id)
+    contacts = (node for node in found if node.get("Relation Name") == "contact")
+    passed_over = sum(node.get("Rows Removed by Filter", 0) for node in found)
+    walked = sum(map(rows_of, contacts))
+    assert (walked, passed_over) == (10 + 10 + 1, 0), "to find, to take, and one for the priority that they wait with"
+
+
+@pytest.mark.parametrize("statistics", ["old", "new"])
+async def test_a_claim_holds_only_those_whom_it_takes_however_many_zones_are_open(database, statistics):
+    campaign_id = fresh_list(database, statistics)
+    database.run(
+        "insert into open_interval select revision_id, 'Asia/Tokyo', opens_at, closes_at from open_interval"
+    )  # fmt: skip
+    found = plan_of_a_claim(database, campaign_id)
+    assert [rows_of(node) for node in found if node["Node Type"] == "LockRows"] == [10]
+
+
+def fresh_list(database, statistics: str) -> int:
     campaign_id = make_campaign(database, "c", numbers(1))
     database.run("insert into person (tenant_id, person_key) select 't', 'x' || g from generate_series(1, 20000) g")
     database.run(
@@ -194,6 +213,11 @@ async def test_a_claim_walks_only_those_whom_it_takes(database, statistics):
     )
     if statistics == "new":
         database.run("analyze")
+    return campaign_id
+
+
+def plan_of_a_claim(database, campaign_id: int) -> list[dict[str, Any]]:
+    """The nodes of the plan by which ten people are found, with what they came to."""
     with database.engine.begin() as connection:
         connection.execute(claims._ALONG_INDEXES)
         ((plan,),) = connection.execute(
@@ -201,11 +225,11 @@ async def test_a_claim_walks_only_those_whom_it_takes(database, statistics):
             {"campaign": campaign_id, "revision": revision_of(database, campaign_id), "most": 10, "trunks": ["a"],
              "prefixes": [""]},
         )  # fmt: skip
-    found = list(nodes_of(plan[0]["Plan"]))
-    contacts = (node for node in found if node.get("Relation Name") == "contact")
-    touched = sum(node["Actual Rows"] * node["Actual Loops"] for node in contacts)
-    passed_over = sum(node.get("Rows Removed by Filter", 0) for node in found)
-    assert (touched, passed_over) == (11, 0), "and one for the priority that they wait with"
+    return list(nodes_of(plan[0]["Plan"]))
+
+
+def rows_of(node: dict[str, Any]) -> int:
+    return int(node["Actual Rows"] * node["Actual Loops"])
 
 
 def nodes_of(plan):

@@ -1,6 +1,7 @@
 """A campaign's people come in as they stand in the CSV; what cannot be called is told, and nothing comes in twice."""
 
 import csv
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from dialer.campaign.load import load_campaign
-from dialer.errors import InvalidInput
+from dialer.errors import DialerError, InvalidInput
 from dialer.storage import campaigns, contacts
 from dialer.storage.contacts import ImportCounts
 from dialer.storage.prepare import prepare
@@ -88,10 +89,10 @@ def test_bad_rows_are_listed_with_line_and_reason_and_good_ones_come_in(database
     assert summary.report_file == tmp_path / "people.csv.report.csv"
     assert report(summary.report_file) == [
         ["line", "person", "reason", "detail", "number"],
-        ["3", "", "not_a_number", "mobile: not_a_number, home: no_number", "***"],
-        ["4", "", "costly_number", "mobile: costly_number, home: no_number", "701100***"],
+        ["3", "2", "not_a_number", "mobile: not_a_number, home: no_number", "***"],
+        ["4", "3", "costly_number", "mobile: costly_number, home: no_number", "701100***"],
         ["5", "1", "duplicate_person", "the same person as in line 2", ""],
-        ["6", "", "number_left_out", "home: invalid_number", "***"],
+        ["6", "4", "number_left_out", "home: invalid_number", "***"],
         ["7", "", "nul_byte", "the row holds a NUL byte", "5011 00***"],
         ["8", "", "wrong_encoding", "the row is not text in the encoding of the file", "501100***"],
         ["9", "", "wrong_number_of_cells", "2 cells; the header has 5", "501100***"],
@@ -138,6 +139,36 @@ def test_fields_are_kept_as_they_are(database, imported):
     rows = [f"{n},5011001{n:02},,pl,{text}\r\n" for n, text in enumerate(quoted)]
     imported(HEADER.replace("\n", "\r\n") + "".join(rows))
     assert [row[0] for row in database.rows("select fields->>'name' from contact order by id")] == texts
+
+
+def test_the_report_holds_no_formula_for_a_spreadsheet(imported):
+    persons = ("=1+1", "+48 22", "-2+3", "@SUM(A1)")
+    summary = imported(HEADER + "1,501100101,,pl,Jan\n" + "".join(f"{person},12,,pl,x\n" for person in persons))
+    assert [row[1] for row in report(summary.report_file)[1:]] == ["'=1+1", "+48 22", "'-2+3", "'@SUM(A1)"]
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_not_imported(database, imported, tmp_path, monkeypatch):
+    merge_rows = contacts.merge_rows
+
+    def slowly(*arguments):
+        with (tmp_path / "people.csv").open("a", encoding="utf-8") as file:
+            file.write("2,501100102,,pl,Ewa\n")
+        return merge_rows(*arguments)
+
+    monkeypatch.setattr(contacts, "merge_rows", slowly)
+    with pytest.raises(DialerError, match="was written to while it was read"):
+        imported(HEADER + "1,501100101,,pl,Jan\n")
+    assert database.rows("select count(*) from contact") == [(0,)]
+
+
+def test_a_name_on_disk_may_be_no_text(database, tmp_path):
+    people = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
+    people.write_text(HEADER + "1,501100101,,pl,Jan\n", encoding="utf-8")
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN, encoding="utf-8")
+    (tmp_path / "people.csv").touch()
+    summary = prepare(database.engine, load_campaign(path), NOW, delivery=people).import_summary
+    assert str(summary).endswith("\\udcff.csv (utf-8): 1 new contacts")
 
 
 def test_nothing_is_half_imported(database, imported):

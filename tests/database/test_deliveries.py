@@ -9,11 +9,14 @@ from textwrap import dedent
 import pytest
 
 from dialer.campaign.load import load_campaign
-from dialer.errors import InvalidInput
-from dialer.storage import campaigns
+from dialer.errors import DialerError, InvalidInput
+from dialer.storage import campaigns, deliveries, status
+from dialer.storage import prepare as prepare_module
 from dialer.storage.deliveries import Deliveries, Delivery, watched
-from dialer.storage.folder import RESTS_S
+from dialer.storage.folder import RESTS_S, put_aside
 from dialer.storage.prepare import prepare
+from dialer.storage.reading import reading
+from dialer.storage.status import CampaignStatus
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CAMPAIGN = dedent(
@@ -45,14 +48,27 @@ class Folder:
             (self.path / "base" / f"{name}.done").touch()
         return path
 
-    def look(self, after_s: float = 0) -> list[Delivery]:
+    def look(self, after_s: float = 0, *, node: str | None = None, wake: bool = False) -> list[Delivery]:
         self.seconds += after_s
-        return self.deliveries.look(NOW + timedelta(seconds=self.seconds), self.seconds)
+        now = NOW + timedelta(seconds=self.seconds)
+        return list(self.deliveries.look(now, self.seconds, node=node, wake=wake))
+
+    def status(self) -> CampaignStatus:
+        with reading(self.database.engine) as connection:
+            (campaign,) = status.page(connection).campaigns
+        return campaign
 
     def people(self) -> list[tuple[object, ...]]:
         return self.database.rows(
             "select person_key, closed_as from contact join person on person.id = person_id order by 1"
         )
+
+
+def fail_with(error):
+    def fail(*arguments):
+        raise error
+
+    return fail
 
 
 @pytest.fixture
@@ -106,7 +122,7 @@ def test_another_engine_and_one_that_was_started_again_take_nothing_twice(folder
     folder.put("base-2026-03-02.csv", JAN, done=True)
     assert len(folder.look()) == 1
     again = Deliveries(folder.database.engine, folder.path / "rejects", "engine@other")
-    assert again.look(NOW, 0) == []
+    assert list(again.look(NOW, 0)) == []
 
 
 def test_only_the_newest_counts(folder):
@@ -139,6 +155,97 @@ def test_a_broken_delivery_is_put_aside_whole_and_the_base_stays(folder, code):
     assert not path.exists()
     assert folder.people() == [("1", None)]
     assert folder.look(60) == []
+    refused = folder.status().refused_delivery
+    assert refused is not None
+    assert (refused.file, refused.aside, code in refused.why) == (str(path), str(aside), True)
+    folder.put("base-2026-03-02.csv", JAN + EWA, done=True)
+    assert [one.problem for one in folder.look(60)] == [None]
+    assert folder.status().refused_delivery is None
+
+
+def test_two_engines_refuse_a_delivery_once(folder, monkeypatch):
+    path = folder.put("base-2026-03-02.csv", "1,12,Jan\n", done=True)
+    monkeypatch.setattr(deliveries, "put_aside", lambda path, why: path.unlink() or put_aside(path, why))
+    assert folder.look() == [], "it is gone, another was faster"
+    assert not path.exists()
+    assert folder.status().refused_delivery is None
+
+
+def test_a_delivery_that_cannot_be_moved_is_told_once_and_stays(folder, monkeypatch):
+    path = folder.put("base-2026-03-02.csv", "1,12,Jan\n", done=True)
+    monkeypatch.setattr(deliveries, "put_aside", fail_with(PermissionError()))
+    assert ["could not be moved away" in str(one) for one in folder.look()] == [True]
+    assert folder.look(60) == []
+    assert path.exists()
+    assert folder.status().refused_delivery.aside is None
+
+
+def test_what_is_not_the_files_fault_is_tried_again(folder, monkeypatch):
+    path = folder.put("base-2026-03-02.csv", JAN, done=True)
+    monkeypatch.setattr(prepare_module, "_write_report", fail_with(DialerError("no space")))
+    path.write_text(HEADER + JAN + "2,12,Bad\n", encoding="utf-8")
+    for _ in range(2):
+        assert ["the next look tries again" in str(one) for one in folder.look(60)] == [True]
+    assert folder.people() == []
+    monkeypatch.undo()
+    assert [one.summary.counts.accepted for one in folder.look(60)] == [1]
+    assert path.exists()
+
+
+ENDED = (
+    "update campaign_run set wanted = 'idle', wanted_at = now(), wanted_by = 'dialer', wanted_why = 'nobody is left'"
+)
+WAKING = [
+    # what became of the campaign                                              looks with wake  it runs again
+    (ENDED,                                                                    True,            True),
+    (ENDED,                                                                    False,           False),
+    (ENDED.replace("nobody is left", "live calls have ended"),                 True,            False),
+    (ENDED.replace("'dialer'", "'ann@host'"),                                  True,            False),
+    (ENDED + ", revision_id = :other",                                         True,            False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ending", "wake", "runs_again"), WAKING)
+def test_a_campaign_that_ended_by_itself_goes_on_with_tomorrows_base(folder, ending, wake, runs_again):
+    folder.put("base-2026-03-02.csv", JAN, done=True)
+    folder.look()
+    other = {}
+    if ":other" in ending:
+        ((other["other"],),) = folder.database.rows(
+            "insert into revision (campaign_id, number, sha256, document, base_dir, accepted_at) "
+            "select campaign_id, 2, 'x', document, base_dir, now() from revision returning id"
+        )
+    folder.database.run(ending, **other)
+    folder.database.run("alter table audit disable trigger audit_stays")
+    folder.database.run("update audit set at = at - interval '1 hour'")
+    assert folder.look(60, wake=wake) == []
+    assert folder.status().wanted == "idle", "nobody new"
+    folder.put("base-2026-03-03.csv", JAN + EWA, done=True)
+    assert len(folder.look(60, wake=wake)) == runs_again
+    assert (folder.status().wanted == "running") is runs_again
+
+
+def test_a_campaign_whose_end_crossed_an_import_goes_on(folder):
+    folder.put("base-2026-03-02.csv", JAN, done=True)
+    folder.look()
+    folder.database.run(ENDED)
+    assert folder.look(60, wake=True) == []
+    assert folder.status().wanted == "running"
+
+
+def test_a_node_looks_for_its_own_campaigns(folder):
+    folder.database.run("insert into campaign_node (campaign_id, node, weight) select id, 'node-1', 1 from campaign")
+    folder.put("base-2026-03-02.csv", JAN, done=True)
+    assert folder.look(node="node-2") == []
+    assert len(folder.look(node="node-1")) == 1
+
+
+def test_a_campaign_that_this_release_cannot_read_does_not_stop_the_others(folder):
+    folder.database.run(
+        "update revision set document = cast(jsonb_set(cast(document as jsonb), '{flow}', '7') as json)"
+    )
+    folder.put("base-2026-03-02.csv", JAN, done=True)
+    assert folder.look() == []
 
 
 def test_a_campaign_that_nobody_wants_is_not_looked_at(folder):

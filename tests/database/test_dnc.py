@@ -105,6 +105,7 @@ def test_an_entry_may_hold_for_a_time_and_the_longer_one_wins(database, dnc, unt
         (("add", A, "--campaign", "x"), "there is no campaign 'x'"),
         (("add", A, "--tenant", "t", "--campaign", "autumn"), "not both"),
         (("add", A, "--until", "tomorrow"), "neither a day"),
+        (("add", A, "--until", "2020-01-31"), "2020-01-31 is over"),
         (("add", A, "--until", "2031-01-31T18:00"), "no time zone"),
     ],
 )
@@ -176,7 +177,9 @@ def test_lines_without_a_number_are_told_and_the_others_count(database, dnc, tmp
     assert len(database.rows(ALL)) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"name,age\nAnn,7\n", b"\x00\x01\x02\xff\xfe" * 1000, b"nobody\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"name,age\nAnn,7\n", b"\x00\x01\x02\xff\xfe" * 1000, b"nobody\n", b"PK\x03\x04+48501100101\n"]
+)
 def test_a_file_without_numbers_changes_nothing(database, dnc, tmp_path, content):
     file = tmp_path / "list.csv"
     file.write_bytes(content)
@@ -185,6 +188,15 @@ def test_a_file_without_numbers_changes_nothing(database, dnc, tmp_path, content
     assert "nothing was changed" in str(result.exception)
     assert (database.rows(ALL), audited(database)) == ([], [])
     assert isinstance(dnc("import", str(tmp_path / "none.csv")).exception, InvalidInput)
+
+
+def test_a_line_without_an_end_is_read_where_it_begins(database, dnc, tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text(f"{A},{'x' * 2_000_000}{B}\n{'9' * 3_000_000},{B}\n{C},\n", encoding="utf-8")
+    code, out, err = said(dnc("import", str(file), "--column", "1"))
+    assert (code, "2 added" in out, "1 unreadable" in out) == (1, True, True)
+    assert err.startswith("Line 2: ")
+    assert [row[0] for row in database.rows(ALL)] == [A, C]
 
 
 def test_lists_are_printed_as_they_can_be_read_again(database, dnc, tmp_path):

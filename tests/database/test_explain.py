@@ -117,8 +117,8 @@ def test_the_trail_of_somebody_who_was_called_often_enough(ask, database, campai
     assert "people.csv line 3" in page
     for said in (
         "allows: +48501100102 is on no list", "forbids: 2 of 2 calls in 24 h", "allows: 2 of 5 calls in 7 days",
-        "forbids: 4 h from the last call", "carrier-a carries it", "SIP 486", "Q.850 17", "rang after 2.0 s",
-        "5 min after busy", "{'after': '5m', 'times': 3}",
+        "4 h must lie between two", "carrier-a carries it", "SIP 486", "Q.850 17", "rang after 2.0 s",
+        "5 min after busy", '`retry.busy: {"after": "5m", "times": 3}`',
     ):  # fmt: skip
         assert said in page, said
     data = json.loads(ask(explain_command, "+48501100102", "--json"))
@@ -185,3 +185,9 @@ def test_an_unknown_campaign_is_told_with_the_known_ones(settings_file, campaign
     for command in (explain_command, calendar_command):
         with pytest.raises(InvalidInput, match="Known are: health-check"):
             CliRunner().invoke(command, ["helth", "--settings", str(settings_file)], catch_exceptions=False)
+
+
+def test_a_number_without_its_plus_sign_is_told_so(settings_file, campaign):
+    for command in (explain_command, calendar_command):
+        with pytest.raises(InvalidInput, match="begins with a plus sign"):
+            CliRunner().invoke(command, ["48501100101", "--settings", str(settings_file)], catch_exceptions=False)

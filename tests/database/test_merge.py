@@ -35,8 +35,11 @@ def delivered(database, tmp_path):
     """Imports rows into the campaign, so many hours after the first, and returns the summary."""
     path = tmp_path / "campaign.yaml"
 
-    def run(rows: str, hours: int = 0, *, keys: str = "", now: datetime = NOW) -> ImportSummary:
-        path.write_text(CAMPAIGN.replace("region: PL", f"region: PL{keys}"), encoding="utf-8")
+    def run(
+        rows: str, hours: int = 0, *, keys: str = "", person: str = "person: id, ", now: datetime = NOW
+    ) -> ImportSummary:
+        text = CAMPAIGN.replace("region: PL", f"region: PL{keys}").replace("person: id, ", person)
+        path.write_text(text, encoding="utf-8")
         (tmp_path / "people.csv").write_text(HEADER + rows, encoding="utf-8")
         loaded = load_campaign(path)
         summary = prepare(database.engine, loaded, now + timedelta(hours=hours)).import_summary
@@ -98,6 +101,40 @@ def test_who_is_missing_may_be_kept(database, delivered):
     delivered(JAN + EWA)
     assert delivered(JAN, 1, keys=", missing: keep").counts == ImportCounts(unchanged=1)
     assert database.rows("select count(*) from contact where closed_as is null") == [(2,)]
+
+
+def test_whose_row_is_rejected_is_called_no_more_even_where_missing_people_are_kept(database, delivered):
+    keep = ", missing: keep, consent: {lang: [pl]}"
+    delivered(JAN + EWA + OLA, keys=keep)
+    summary = delivered("1,501100101,,no,Jan\n2,12,,pl,Ewa\n9,501100109,,pl,New\n", 1, keys=keep)
+    assert (summary.counts.withdrawn, summary.counts.rejected) == (2, 2)
+    assert report(summary) == [
+        ["2", "1", "no_consent", "lang: 'no' is no consent", "501100***"],
+        ["3", "2", "invalid_number", "mobile: invalid_number, home: no_number", "***"],
+        ["", "1", "withdrawn", "line 2 is rejected: no_consent", ""],
+        ["", "2", "withdrawn", "line 3 is rejected: invalid_number", ""],
+    ]
+    assert database.rows("select numbers[1] from contact where closed_as is null order by 1") == [
+        ("+48501100103",), ("+48501100109",),
+    ]  # fmt: skip
+
+
+def test_who_says_no_in_one_row_and_yes_in_another_has_not_agreed(database, delivered):
+    rows = "1,501100101,,no,Jan\n2,501100102,,pl,Ewa\n" + JAN
+    summary = delivered(rows, keys=", consent: {lang: [pl]}")
+    assert [row[:4] for row in report(summary)] == [
+        ["2", "1", "no_consent", "lang: 'no' is no consent"],
+        ["4", "1", "no_consent", "no consent in line 2"],
+    ]
+    assert database.rows("select numbers[1] from contact") == [("+48501100102",)]
+
+
+def test_without_a_person_column_the_number_says_who_has_not_agreed(database, delivered):
+    keys = ", missing: keep, consent: {lang: [pl]}"
+    for hours, language in enumerate(("pl", "no")):
+        text = f"1,501100101,,{language},Jan\n" + EWA
+        delivered(text, hours, keys=keys, person="")
+    assert database.rows("select numbers[1] from contact where closed_as is null") == [("+48501100102",)]
 
 
 def test_who_returns_is_called_no_earlier_than_before(database, delivered):
@@ -163,17 +200,19 @@ def test_who_was_called_lately_in_another_campaign_is_left_out(database, deliver
     other = make_campaign(database, "other", ["+48501100101", "+48501100109"])
     database.run(
         "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
-        "submitting_at, ended_at, disposition, slot_until, seq) select gen_random_uuid(), :c, "
+        "submitting_at, ended_at, disposition, slot_until, seq, counted) select gen_random_uuid(), :c, "
         "(select revision_id from campaign where id = :c), id, person_id, numbers[1], 1, 'n', 't', 'ended', "
-        "now() - interval '1 day', now(), 'no_answer', now(), 1 from contact where campaign_id = :c", c=other,
+        "now() - interval '1 day', now(), 'no_answer', now(), 1, numbers[1] <> '+48501100109' from contact "
+        "where campaign_id = :c", c=other,
     )  # fmt: skip
     now, lately = datetime.now(UTC), ", not_called_within: 7d"
     jan = "1,22 621 00 01,501100101,pl,Jan\n"
-    summary = delivered(jan + EWA, keys=lately, now=now)
+    never_rang = "3,501100109,,pl,Ola\n"
+    summary = delivered(jan + EWA + never_rang, keys=lately, now=now)
     assert [row[:3] for row in report(summary)] == [["2", "1", "called_lately"]]
-    assert summary.counts == ImportCounts(accepted=1, rejected=1)
-    assert delivered(jan + EWA, 7 * 24, keys=lately, now=now).unchanged, "the same file changes nothing"
-    assert delivered(EWA + jan, 7 * 24, keys=lately, now=now).counts == ImportCounts(accepted=1, unchanged=1)
+    assert summary.counts == ImportCounts(accepted=2, rejected=1)
+    assert delivered(jan + EWA + never_rang, 7 * 24, keys=lately, now=now).unchanged, "the same file changes nothing"
+    assert delivered(EWA + never_rang + jan, 7 * 24, keys=lately, now=now).counts.accepted == 1
 
 
 def test_a_file_that_comes_back_is_the_base_again(database, delivered):

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.database
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FLOW = {
     "welcome": {"menu": "What now?", "keys": {"1": "when", "9": "never"}},
-    "when": {"callback": "At what time?"},
-    "bye": {"say": "Goodbye."},
+    "when": {"callback": "At what time?", "next": "bye"},
     "never": {"opt_out": "Never again."},
+    "bye": {"say": "Goodbye."},
 }
 
 

@@ -1,4 +1,4 @@
-"""A slice of `make faults`, three minutes with its start and its end; docs/reliability.md tells of the long runs."""
+"""A slice of `make faults`, two minutes with its start and its end; docs/reliability.md tells of the long runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
-MINUTES, SEED = "2.3", "7"
-FEWEST_CALLS, FEWEST_FAULTS = 100, 8
+MINUTES, SEED = "1.6", "7"
+FEWEST_CALLS, FEWEST_FAULTS = 60, 5
 """Below that nothing was tried: the slice must fail when no calls flow, too."""
 
 

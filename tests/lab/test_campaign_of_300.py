@@ -29,7 +29,7 @@ from tests.lab.caller import Ami
 from tests.lab.conftest import no_channels
 from tests.support.carrier_figures import JUDGES, PRICE
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "health-check"
 CEILING, RATE = 80, 20

@@ -25,7 +25,7 @@ from dialplan.render import render_node
 from tests.lab.caller import until
 from tests.lab.conftest import no_channels
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 PEOPLE, A_TEST = 3000, 500
 CEILING, RATE = 12, 10

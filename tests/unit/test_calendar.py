@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dialer.campaign.calendar import closed_because, is_zone, open_intervals, read_key
+from dialer.campaign.calendar import closed_because, days_ahead, is_zone, open_intervals, read_key
 from tests.support.calling import calendar_key, rules
 
 WARSAW, NEW_YORK = "Europe/Warsaw", "America/New_York"
@@ -186,6 +186,22 @@ def test_the_key_of_a_calendar():
     assert read_key(WARSAW) == ((WARSAW,), ())
     assert read_key("America/New_York,Europe/Warsaw@DE,PL-14") == ((NEW_YORK, WARSAW), ("DE", "PL-14"))
     assert read_key("") == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("calling", "last"),
+    [
+        ({}, "01-26T08:00/01-26T12:00"),
+        ({"closed": ["2026-01-12..2026-02-20"]}, "02-23T08:00/02-23T12:00"),
+        ({"closed": ["2026-01-14..2026-02-20"]}, "02-23T08:00/02-23T12:00"),
+        ({"closed": ["2026-01-14..2028-02-20"]}, "01-13T08:00/01-13T16:00"),
+        ({"time_zone": WARSAW, "deadline": "2026-01-14 20:00"}, "01-14T08:00/01-14T16:00"),
+    ],
+)
+def test_the_days_ahead_reach_over_a_long_holiday_to_the_next_opening(calling, last):
+    found = days_ahead(rules({"window": {"mon-fri": "09:00-17:00"}, **calling}), WARSAW, utc("2026-01-12T12:00"))
+    assert f"{found[-1].opens_at:%m-%dT%H:%M}/{found[-1].closes_at:%m-%dT%H:%M}" == last
+    assert found == sorted(found)
 
 
 @pytest.mark.parametrize("name", ["Etc/Unknown", "", "../../etc/passwd", "Europe", "localtime", "PL ", "europe/warsaw"])

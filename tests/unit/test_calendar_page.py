@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from xml.etree import ElementTree
+
+import pytest
 
 from dialer.campaign.calendar import Interval
 from dialer.monitoring import calendar_page
@@ -60,3 +63,12 @@ def test_the_picture_is_well_formed_whatever_the_names_are():
 def test_an_empty_calendar_says_so_and_draws_nothing():
     assert calendar_page.lines([]) == ["nobody is to be called"]
     ElementTree.fromstring(calendar_page.picture("none", []))
+
+
+@pytest.mark.parametrize("hours", [1, 5, 12, 13, 48, 49, 336, 8760])
+def test_the_marks_below_the_picture_do_not_run_into_each_other(hours):
+    found = [Slot(hour_at=hour(n), key=WARSAW, people=1) for n in {0, hours - 1}]
+    root = ElementTree.fromstring(calendar_page.picture("c", sorted(found, key=lambda slot: slot.hour_at)))
+    marks = [float(one.get("x")) for one in root.iter("{http://www.w3.org/2000/svg}text") if one.text.endswith("Z")]
+    assert 1 <= len(marks) <= 14
+    assert all(after - before > 50 for before, after in pairwise(marks))

@@ -23,7 +23,10 @@ WANTED = 1_000_000
 SEED = 2026
 SPAN = timedelta(days=DAYS_AHEAD)
 ZONES = sorted(zone for zone in available_timezones() if is_zone(zone))
-LANDS = {"PL": ("PL", None), "PL-14": ("PL", None), "US-CA": ("US", "CA"), "DE-BY": ("DE", "BY"), "GB": ("GB", None)}
+LANDS = {
+    "PL": ("PL", None), "PL-14": ("PL", None), "US-CA": ("US", "CA"), "DE-BY": ("DE", "BY"), "GB": ("GB", None),
+    "GB-ENG": ("GB", "ENG"), "GB-WLS": ("GB", "WLS"), "GB-SCT": ("GB", "SCT"), "GB-NIR": ("GB", "NIR"),
+}  # fmt: skip
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SHIPPED = [YAML(typ="safe", pure=True).load(path) for path in packs.shipped().values()]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from textwrap import dedent
 
@@ -95,6 +96,19 @@ def load(folder: Path, named: str, content: str | None = None) -> LoadedCampaign
     return load_campaign(path)
 
 
+def test_everything_that_is_wrong_with_the_rules_is_told_at_once(folder):
+    (folder / "campaign.yaml").write_text(
+        FILE.format(rules="[ours.yaml], deadline: 5pm, time_zone: Mars, gap: 3").replace("09:00-17:00", "9-5"),
+        encoding="utf-8",
+    )
+    (folder / "ours.yaml").write_text("pack: ours\nwindow: {mon: 9-5}\nmax_silent: 3\n", encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        load_campaign(folder / "campaign.yaml")
+    assert sorted(problem.key for problem in caught.value.problems) == [
+        "calling.deadline", "calling.gap", "calling.time_zone", "calling.window.mon-fri", "max_silent", "window.mon",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", list(packs.shipped()))
 def test_every_shipped_pack_is_whole_and_explained(folder, name):
     loaded = load(folder, f"[{name}]")
@@ -106,6 +120,13 @@ def test_every_shipped_pack_is_whole_and_explained(folder, name):
     said = [f"{days} {slots}" for days, slots in (found.window or {}).items()] + list(found.holidays)
     said += [f"{window} {limit}" for window, limit in found.caps.number.model_dump(exclude_none=True).items()]
     assert [words for words in said if words not in row] == []
+
+
+@pytest.mark.parametrize("day", ["2026-04-06", "2026-08-31", "2027-01-04", "2027-03-17"])
+def test_the_pack_of_the_united_kingdom_keeps_the_holidays_of_all_its_nations(folder, day):
+    """Easter Monday and the summer's bank holiday in England, 2 January in Scotland, Saint Patrick's in Ireland."""
+    (found,) = load(folder, "[uk-ofcom]").campaign.calling.rules
+    assert any(holiday(place, date.fromisoformat(day)) for place in found.holidays)
 
 
 def test_what_the_issue_names_is_shipped():

@@ -26,6 +26,9 @@ def read(text: str, **how: str) -> list[ListedNumber | Unreadable]:
         (f"name\tgsm\nAnn\t{A}\n", {"column": "GSM"}, [A]),
         (f"Ann,{A}\nBob,{B}\n", {"column": "2"}, [A, B]),
         (f'"{A}","said ""no"""\n', {}, [A]),
+        (f"id 2,phone\n7,{A}\n", {}, [A]),
+        (f"phone 1,phone 2\n{A},{B}\n", {"column": "Phone 2"}, [B]),
+        (f"{A},Ann\n{B},{C}\n", {}, [A, B]),
         # a number that no plan knows today is kept from being called all the same
         ("+48101100101\n", {}, ["+48101100101"]),
         # a premium number is a number here
@@ -56,8 +59,12 @@ def test_what_cannot_be_read_is_told_with_its_line_and_hides_nothing_behind_it()
 
 
 @pytest.mark.parametrize(
-    ("text", "column"), [("name,age\nAnn,7\n", None), ("name,number\nAnn,7\n", "phone"), (f"Ann,{A}\n", "7")]
-)
+    ("text", "column"), [
+        ("name,age\nAnn,7\n", None), ("name,number\nAnn,7\n", "phone"), (f"Ann,{A}\n", "7"), (f"Ann,{A}\n", "phone"),
+        # whoever is in a column that is left out would be called
+        (f"{A},{B},{C}\n", None), (f"phone,mobile\n{A},{B}\n", None), ("Ann,Bob 2\n", None),
+    ],
+)  # fmt: skip
 def test_a_column_that_is_not_there_is_said_before_anything_is_read(text, column):
     with pytest.raises(InvalidInput, match="nothing was changed") as refused:
         read_list(iter(text.splitlines()), "list.csv", None, column)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from dialer.errors import InvalidInput
 from dialer.run_command import Siblings, run_command
 
 CAMPAIGN = """\
@@ -33,12 +34,12 @@ SETTINGS = {
 }
 
 
-def dry_run(folder: Path, settings: dict[str, object]) -> Result:
+def dry_run(folder: Path, settings: dict[str, object], campaign: str = CAMPAIGN) -> Result:
     def never(*_: object) -> None:
         raise AssertionError("a dry run does nothing")
 
     (folder / "dialer.yaml").write_text(json.dumps(settings), encoding="utf-8")
-    (folder / "campaign.yaml").write_text(CAMPAIGN, encoding="utf-8")
+    (folder / "campaign.yaml").write_text(campaign, encoding="utf-8")
     (folder / "people.csv").write_text(PEOPLE, encoding="utf-8")
     command = run_command(Siblings(build_prompts=never, workers=never, look_at_workers=never, nightly=never))
     arguments = [str(folder / "campaign.yaml"), "--settings", str(folder / "dialer.yaml"), "--dry-run"]
@@ -63,6 +64,11 @@ def test_it_says_who_would_be_called_and_how(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.yaml", "dialer.yaml", "people.csv"]
 
 
-def test_a_trunk_may_lead_anywhere(tmp_path):
+def test_a_trunk_may_lead_anywhere_but_not_at_any_hour(tmp_path):
     trunks = [{**one, "host": "192.0.2.7"} for one in SETTINGS["trunks"]]
-    assert dry_run(tmp_path, {**SETTINGS, "trunks": trunks}).exit_code == 0
+    elsewhere = {**SETTINGS, "trunks": trunks}
+    by_day = CAMPAIGN.replace("{window: any}", '{window: {mon-fri: "09:00-20:00"}}')
+    assert dry_run(tmp_path, elsewhere, by_day).exit_code == 0
+    refused = dry_run(tmp_path, elsewhere)
+    assert isinstance(refused.exception, InvalidInput)
+    assert {problem.code for problem in refused.exception.problems} == {"only-in-a-lab"}

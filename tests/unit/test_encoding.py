@@ -26,6 +26,8 @@ TABLE = [
     (FRENCH,  "cp1252",      "FR",    "cp1252"),
     (FRENCH,  "utf-8",       "FR",    "utf-8-sig"),
     ("",      "ascii",       None,    "utf-8-sig"),
+    (POLISH.replace("\r\n", "\r"), "cp1250", "PL", "cp1250"),
+    (POLISH.replace("\r\n", "\r"), "utf-8",  "PL", "utf-8-sig"),
 ]  # fmt: skip
 
 
@@ -43,6 +45,13 @@ def test_a_few_bad_lines_do_not_change_what_the_others_are():
     survey.add((POLISH + "x;y;z\r\n").encode() + "3;Łucja;x\r\n".encode("cp1250"))
     assert survey.codec("PL") == "utf-8-sig"
     assert (survey.utf8_lines > 5, survey.other_lines) == (True, 1)
+
+
+def test_a_large_file_of_carriage_returns_alone_is_surveyed_from_its_beginning():
+    survey, raw = Survey(), POLISH.replace("\r\n", "\r").encode("cp1250") + b"1;Jan;Radom\r" * 200_000
+    for start in range(0, len(raw), 1 << 20):
+        survey.add(raw[start : start + (1 << 20)])
+    assert survey.codec("PL") == "cp1250"
 
 
 @given(raw=st.binary(max_size=300), block=st.integers(1, 50))

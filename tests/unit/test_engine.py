@@ -722,6 +722,16 @@ async def test_a_campaign_that_would_show_a_number_of_somebody_elses_is_refused(
     assert "do not own +48221234567" in whole.store.paused_because
 
 
+async def test_no_hours_at_all_are_refused_where_calls_leave_the_machine():
+    whole = Whole(3)
+    whole.supervisor._node_plan = replace(PLAN, trunks=(PLAN.trunks[0].model_copy(update={"host": "192.0.2.1"}),))
+    whole.store.campaign = replace(CAMPAIGN, at_any_hour=True)
+    await whole.run()
+    assert not whole.telephony.orders
+    assert whole.store.wanted is Wanted.IDLE
+    assert "at any hour" in whole.store.paused_because
+
+
 async def test_a_campaign_of_silent_calls_pauses_itself_and_stays_so_while_that_cannot_be_stored():
     whole = Whole(0)
     run = CampaignRun(

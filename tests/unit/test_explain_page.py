@@ -11,7 +11,7 @@ from dialer.campaign.calling import rules_of
 from dialer.campaign.running import Wanted
 from dialer.contacts.suppress import NO_CAPS, WaitsFor
 from dialer.engine.progress import as_data
-from dialer.monitoring import explain_page, plan_page, trail_page
+from dialer.monitoring import explain_page, next_call, plan_page
 from dialer.monitoring.explain_facts import Subject, hold_of
 from dialer.monitoring.explain_page import closed_in_words
 from dialer.pacing.decide import Binding
@@ -98,12 +98,12 @@ def test_the_page():
                    12 closed for that
                    3 closed when their turn comes
              41  in a call now
-              9  no hour of the coming 14 days is open for them: no time zone (nobody knows their time zone)
+              9  no hour of the coming year is open for them: no time zone (nobody knows their time zone)
              77  called too recently: until 07:32Z
           1,920  wait for their retry: until 07:20Z to 11:05Z
          84,112  due, but their window is closed: Europe/Lisbon (PT) opens at 09:00Z (outside the hours)
           1,204  may be called now: held back by: its rate
-             12  rows of the last import, rejected: their list stands beside base.csv
+             12  rows of the last import, rejected: see base.csv.report.csv (or state_dir's rejects/)
 
         117,490  contacts, and 12 rows that are no contacts
     """)
@@ -128,7 +128,7 @@ def test_what_holds_back_those_who_may_be_called(found, live, hold):
 def test_there_are_words_for_everything():
     assert set(explain_page.WORDS) == set(Bucket)
     assert set(plan_page.WORDS) == set(plan_page.Move)
-    assert set(trail_page._WAITS) == {one.value for one in WaitsFor}
+    assert set(next_call.WAITS) == {one.value for one in WaitsFor}
     for cause in Cause:
         assert closed_in_words(Closed(cause=cause))
     for wanted in Wanted:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialer.campaign import flow, personal
+from dialer.campaign import flow, flow_checks, personal
 from dialer.campaign.model import Campaign
 
 ASK = {"ask": "Fever?", "keys": {"1": "yes", "2": "no"}}
@@ -66,6 +66,9 @@ WRONG = [
     ("a circle that completes", {"a": {"complete": "yes", "next": "a"}}, "flow.a endless-loop"),
     ("nobody answers when", {"a": {"callback": "When?", "next": {"17:30": "b"}}, "b": B},
      "flow.a.next next-without-answer"),
+    ("who hears all is listed", {"a": A, "b": {"opt_out": "Never."}}, "flow.a falls-into-opt-out"),
+    ("who says no is listed, too", {"a": {**ASK, "next": {"yes": "c"}}, "b": {"opt_out": "Never."}, "c": C},
+     "flow.a falls-into-opt-out"),
     ("an opt-out says something", {"a": {"opt_out": " "}}, "flow.a.opt_out empty-text"),
     ("otherwise nowhere, for a call at another time", {"a": {"callback": "When?", "otherwise": "b"}},
      "flow.a.otherwise unknown-step"),
@@ -91,7 +94,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("what", "steps", "found"), WRONG, ids=[row[0] for row in WRONG])
 def test_what_is_found_wrong(what: str, steps: dict[str, object], found: str) -> None:
-    problems = flow.problems(campaign(steps))
+    problems = flow_checks.problems(campaign(steps))
     assert [f"{'.'.join(problem.key)} {problem.code}" for problem in problems] == [found]
     assert all(problem.message and problem.fix for problem in problems)
 
@@ -106,6 +109,10 @@ FINE = [
     ("a circle that asks for a time", {"a": {"callback": "When?", "next": "b"}, "b": {"goto": "a"}}),
     ("reached only when no time was typed", {
         "a": {"callback": "When?", "otherwise": "c", "next": "b"}, "b": {"hangup": "completed"}, "c": C}),
+    ("an opt-out that is named", {"a": {**ASK, "next": {"yes": "c", "no": "b"}}, "b": {"opt_out": "Never."}, "c": C}),
+    ("an opt-out behind an end", {"a": {"menu": "?", "keys": {"1": "c", "9": "b"}}, "c": {"hangup": "completed"},
+                                  "b": {"opt_out": "Never."}}),
+    ("an opt-out for everybody, in so many words", {"a": {"say": "A", "next": "b"}, "b": {"opt_out": "Never."}}),
     ("keys of several lengths", {"a": {"ask": "?", "keys": {"1": "a", "22": "b", "*": "c"}}}),
     ("fields with spaces, braces, all languages", {"a": {"say": "{{{first_name}}} {day of birth}"}}),
     ("numbers in a range", digits("1-2", range="0-20", next={"5": "end"})),
@@ -115,11 +122,13 @@ FINE = [
 
 @pytest.mark.parametrize(("what", "steps"), FINE, ids=[row[0] for row in FINE])
 def test_what_is_fine(what: str, steps: dict[str, object]) -> None:
-    assert flow.problems(campaign(steps)) == []
+    assert flow_checks.problems(campaign(steps)) == []
 
 
 def test_every_language_must_be_there_and_be_wanted() -> None:
-    found = flow.problems(campaign({"a": {"say": {"en": "A", "de": "A"}}, "b": {"say": "for all"}}, ("pl", "en")))
+    found = flow_checks.problems(
+        campaign({"a": {"say": {"en": "A", "de": "A"}}, "b": {"say": "for all"}}, ("pl", "en"))
+    )
     assert [(".".join(problem.key), problem.code) for problem in found] == [
         ("flow.a.say", "missing-language"), ("flow.a.say.de", "unused-language"),
     ]  # fmt: skip
@@ -127,7 +136,7 @@ def test_every_language_must_be_there_and_be_wanted() -> None:
 
 def test_all_problems_come_in_one_go() -> None:
     steps: dict[str, object] = {"a": {"say": "{x}", "next": "nowhere"}, "b": {"ask": "", "digits": "0"}}
-    assert [problem.code for problem in flow.problems(campaign(steps))] == [
+    assert [problem.code for problem in flow_checks.problems(campaign(steps))] == [
         "unknown-step", "unknown-field", "empty-text", "bad-digits", "unreachable-step",
     ]  # fmt: skip
 
@@ -173,7 +182,7 @@ STEP = st.one_of(
 @given(st.dictionaries(_NAMES, STEP, min_size=1))
 def test_a_flow_without_problems_always_comes_to_a_question_or_its_end(steps: dict[str, object]) -> None:
     made = campaign(steps)
-    if flow.problems(made):
+    if flow_checks.problems(made):
         return
     for start in made.flow:
         name: str | None = start

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dialer.calls.results import FlowResult, TryOutcome
-from dialer.campaign import flow
+from dialer.campaign import flow_checks
 from dialer.campaign.model import Campaign
 
 PAGE = (Path(__file__).parents[2] / "docs" / "flow.md").read_text(encoding="utf-8")
@@ -24,11 +24,11 @@ def test_the_examples_pass(example: str) -> None:
         "capacity": {"max_concurrent": 1, "calls_per_second": 1, "trunks": ["a"], "caller_id": "+48221234567"},
         **YAML(typ="safe", pure=True).load(example),
     })  # fmt: skip
-    assert flow.problems(campaign) == []
+    assert flow_checks.problems(campaign) == []
 
 
 def test_every_code_is_explained() -> None:
-    source = Path(flow.__file__).read_text(encoding="utf-8")
+    source = Path(flow_checks.__file__).read_text(encoding="utf-8")
     codes = set(re.findall(r"code=\"([a-z-]+)\"|problem\(\"([a-z-]+)\"", source))
     found = {one or other for one, other in codes}
     assert len(found) >= 15

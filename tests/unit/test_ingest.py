@@ -244,6 +244,55 @@ def test_many_quotes_that_nobody_closed_take_no_endless_time():
     assert time.monotonic() - started < 5
 
 
+def test_quotes_that_open_again_in_each_line_take_no_endless_time():
+    """Each line is whole by itself and leaves a quote open inside another, so that each swallows what follows."""
+    started = time.monotonic()
+    with pytest.raises(InvalidInput) as caught:
+        read(HEADER + 'a","b\n' * 200_000)
+    assert [problem.code for problem in caught.value.problems] == ["malformed"]
+    assert time.monotonic() - started < 20
+
+
+def test_a_header_without_an_end_is_told():
+    with pytest.raises(InvalidInput) as caught:
+        read("x" * (MAX_RECORD_CHARS + 1))
+    assert [problem.code for problem in caught.value.problems] == ["too-long"]
+
+
+def test_lines_may_end_with_carriage_returns_alone():
+    text = HEADER + '1,501100101,,,,"a\nb"\n2,501100102,,,,x\n3,12,,,,x\n'
+    assert told(read(text.replace("\n", "\r"))) == [(2, "1"), (4, "2"), (5, "invalid_number")]
+
+
+def test_a_header_does_not_steer_the_terminal():
+    with pytest.raises(InvalidInput) as caught:
+        read("\x1b[2Jid,mobile\n1,2\n")
+    assert "?[2Jid, mobile" in caught.value.problems[0].message
+
+
+REJECTED_PEOPLE = [
+    # row                          whose it is
+    ("1,12,,,,x",                  "1"),
+    ("1,501100101,,,Nowhere,x",    "1"),
+    (",501100101,,,,x",            None),
+    ("1,501100101",                None),
+    ("1\0,501100101,,,,x",         None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "person"), REJECTED_PEOPLE)
+def test_whose_row_is_rejected(row, person):
+    (rejected,) = read(HEADER + row + "\n")
+    assert isinstance(rejected, Rejected)
+    assert rejected.person_key == person
+
+
+def test_whose_row_is_rejected_without_a_person_column():
+    contacts = Contacts.model_validate({"from": "x", "numbers": ["a", "b"], "region": "PL", "priority": "p"})
+    rows = read("a,b,p\n12,501100101,x\n12,,1\n", contacts)
+    assert [row.person_key for row in rows] == ["+48501100101", None]
+
+
 CELL = st.text(max_size=12) | st.sampled_from(("+48501100101", "501100102", "", '"', "a\r\nb", "12", "Europe/Warsaw"))
 
 

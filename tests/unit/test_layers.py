@@ -32,6 +32,7 @@ STOREYS = {
         "monitoring",
         "run",
         "run_command",
+        "delivery_watch",
         "control_command",
         "dnc_command",
         "engine_process",

@@ -291,6 +291,15 @@ def test_a_campaign_must_fit_the_machine(folder, there, instead, found):
     assert all(problem.line == 4 and problem.fix for problem in told)
 
 
+def test_any_hour_is_for_calls_that_stay_on_this_machine(folder):
+    loaded = load(folder, GOOD.replace('{mon-fri: "09:00-13:00, 14:00-20:00"}', "any", 1))
+    assert loaded.campaign.calling.window == "any"
+    assert check_against(loaded, MACHINE) == []
+    outside = MACHINE.trunks[0].model_copy(update={"host": "sip.example.net"})
+    (problem,) = check_against(loaded, MACHINE.model_copy(update={"trunks": (outside, *MACHINE.trunks[1:])}))
+    assert (problem.code, problem.key, problem.line) == ("only-in-a-lab", "calling.window", 3)
+
+
 def test_who_owns_no_numbers_shows_none(folder):
     (problem,) = check_against(load(folder, GOOD), MACHINE.model_copy(update={"caller_ids": ()}))
     assert (problem.code, problem.key) == ("not-owned", "capacity.caller_id")

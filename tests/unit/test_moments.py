@@ -44,6 +44,7 @@ def test_what_digits_are_on_a_clock(digits: str, shown: str | None) -> None:
     (["02:30"], "2026-03-28 22:00", 0, "2026-03-29 01:30"),
     (["17:00"], "2026-03-28 17:00", 0, "2026-03-29 15:00"),
     (["02:30"], "2026-10-24 22:00", 0, "2026-10-25 00:30"),
+    (["02:30"], "2026-10-25 00:31", 0, "2026-10-25 01:30"),
 ])  # fmt: skip
 def test_the_next_time_that_a_clock_in_warsaw_shows(
     times: list[str], earliest: str, in_days: int, expected: str
@@ -65,6 +66,12 @@ def test_of_several_zones_the_last_to_show_it_decides() -> None:
 ])  # fmt: skip
 def test_another_part_of_the_day_in_warsaw(last: str, earliest: str, expected: str) -> None:
     assert moments.another_part_of_day(utc(last), utc(earliest), WARSAW[0]) == utc(expected)
+
+
+def test_a_midnight_that_comes_twice_ends_the_evening_twice() -> None:
+    """In Goose Bay the clock went from 00:01 back to 23:01, at 03:01 UTC."""
+    last = utc("2010-11-07 03:10")
+    assert moments.another_part_of_day(last, last, ZoneInfo("America/Goose_Bay")) == utc("2010-11-07 04:00")
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -26,11 +26,16 @@ class Rig:
     def __init__(self, people: int) -> None:
         self.store = FakeStore(due=[make_claim(n) for n in range(1, people + 1)])
         self.telephony, self.orders = FakeTelephony(), []
+        self.calendars: list[int] = []
         self.store.claim = self._claim
         parts = make_parts(self.store, self.telephony, FakeClock())
-        self.supervisor = Supervisor(parts, PLAN, _workers, _nothing)
+        self.supervisor = Supervisor(parts, PLAN, _workers, self._refresh)
+
+    async def _refresh(self, revision_id: int) -> None:
+        self.calendars.append(revision_id)
 
     async def _claim(self, order):
+        assert self.calendars, "nobody is claimed before the days ahead are written"
         self.orders.append(order)
         return await FakeStore.claim(self.store, order)
 
@@ -51,10 +56,6 @@ async def _workers() -> _Well:
     return _Well()
 
 
-async def _nothing(revision_id: int) -> None:
-    return None
-
-
 async def test_the_next_claim_is_of_the_new_revision_and_nobody_is_cut_off():
     rig = Rig(1)
     running = rig.start()
@@ -72,6 +73,7 @@ async def test_the_next_claim_is_of_the_new_revision_and_nobody_is_cut_off():
         rig.supervisor.tracker.apply(order.attempt_id, HungUp(at=T0, cause=17, tech_cause=486))
     await running
     assert rig.store.wanted is Wanted.IDLE
+    assert rig.calendars == [1], "once: accepting a revision has written the other"
 
 
 async def test_what_a_claim_brings_belongs_to_the_revision_that_it_was_made_by():

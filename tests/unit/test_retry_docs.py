@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from ruamel.yaml import YAML
 
-from dialer.campaign import answer_rules, flow
+from dialer.campaign import answer_rules, flow_checks
 from dialer.campaign.model import Campaign
 from dialer.campaign.retry import ANOTHER_TIME, ANY_TIME, COMPLETED, Retry, RetryPolicy
 
@@ -25,7 +25,7 @@ def test_the_examples_pass(example: str) -> None:
         "flow": {"bye": {"say": "Goodbye."}},
         **YAML(typ="safe", pure=True).load(example),
     })  # fmt: skip
-    assert [*flow.problems(campaign), *answer_rules.problems(campaign)] == []
+    assert [*flow_checks.problems(campaign), *answer_rules.problems(campaign)] == []
 
 
 def test_every_key_and_word_of_a_rule_is_explained() -> None:

@@ -18,6 +18,7 @@ from dialer.storage.status import (
     EngineStatus,
     NodeStatus,
     PartStatus,
+    RefusedDelivery,
     StatusPage,
     TrunkStatus,
     Use,
@@ -198,6 +199,19 @@ def test_campaigns_that_are_long_idle_are_only_counted():
     page = replace(PAGE, campaigns=(HEALTH_CHECK, idle, long_idle))
     assert only(page, "survey") == "survey idle since 09:02Z (itself: nobody is left)"
     assert only(page, "idle") == "idle 1 more campaign is idle; `dialer status NAME` says more"
+
+
+def test_a_refused_delivery_is_an_alarm_until_one_is_merged():
+    refused = RefusedDelivery(
+        at=AT - timedelta(minutes=5), file="base/b.csv", aside="base/aside/b.csv", why="b.csv:3: the file ends here"
+    )
+    page = replace(PAGE, campaigns=(replace(HEALTH_CHECK, refused_delivery=refused),))
+    assert only(page, "base") == (
+        "! base a delivery was refused at 09:09Z, the base stays as it was: b.csv:3: the file ends here · "
+        "it lies in base/aside/b.csv"
+    )
+    assert status_facts.as_data(page)["campaigns"][0]["refused_delivery"]["at"] == "2026-11-22T09:09:07.000Z"
+    assert status_facts.as_data(PAGE)["campaigns"][0]["refused_delivery"] is None
 
 
 def test_whose_limit_binds_is_data_too():

@@ -1,5 +1,7 @@
 """Who may be called, when, and again: do-not-call lists, caps, the audit, where a contact came from."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -79,7 +81,7 @@ def _audit() -> None:
 
 
 def _columns() -> None:
-    for table, columns in {
+    added: dict[str, list[sa.Column[Any]]] = {
         "revision": [
             sa.Column("accepted_by", sa.Text(), nullable=True),
             sa.Column("note", sa.Text(), nullable=True),
@@ -105,7 +107,8 @@ def _columns() -> None:
             sa.Column("callback_at", _AT, nullable=True),
             sa.Column("opted_out", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         ],
-    }.items():
+    }
+    for table, columns in added.items():
         for column in columns:
             op.add_column(table, column)
     op.create_foreign_key(op.f("contact_import_id_fkey"), "contact", "contact_import", ["import_id"], ["id"])
