@@ -6,7 +6,7 @@ none that may still commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,9 @@ CHUNK_BYTES = 96 << 20
 # others who may write show it only to roles that may read all statistics; without, nothing is pruned. A day more, for
 # the database's clock may be put back.
 _NOW = text("""
-select pg_snapshot_xmin(pg_current_snapshot())::text as next_xid,
+select (select system_identifier::text from pg_control_system()) as cluster,
+       pg_snapshot_xmin(pg_current_snapshot())::text as next_xid,
+       pg_snapshot_xmax(pg_current_snapshot())::text as strange_xid,
        (case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end
         - interval '1 day')::text as since
 from pg_stat_activity where backend_type = 'client backend' and datname = current_database()
@@ -33,7 +35,7 @@ copy (
          schema_v, source, payload
   from event
   where tenant_id = %(tenant)s and ingested_at >= %(since)s
-    and ingest_xid >= %(from)s::xid8 and ingest_xid < %(next)s::xid8
+    and ingest_xid >= %(from)s::xid8 and (ingest_xid < %(next)s::xid8 or ingest_xid >= %(strange)s::xid8)
 ) to stdout
 """
 
@@ -42,12 +44,15 @@ copy (
 class Mark:
     """How far a tenant's events are extracted: etl_tenant."""
 
+    cluster: str
+    """Whose transactions are counted: PostgreSQL's system identifier."""
     next_xid: str
     since: str
     """Nothing that is not extracted was ingested before; PostgreSQL's text, which may be -infinity."""
 
 
-BEGINNING = Mark(next_xid="0", since="-infinity")
+BEGINNING = Mark(cluster="", next_xid="0", since="-infinity")
+_LAST_XID = str(2**64 - 1)
 
 
 def extract(
@@ -62,14 +67,16 @@ def extract(
     """
     connection.execute(text("set transaction isolation level repeatable read, read only"))
     now = connection.execute(_NOW).one()
-    following = Mark(next_xid=now.next_xid, since=now.since)
-    if int(following.next_xid) < int(mark.next_xid):
-        # The database was restored into another cluster, whose transactions are counted from the beginning. What is
-        # dumped again is dropped as repeated.
-        mark = replace(mark, next_xid=BEGINNING.next_xid)
+    following = Mark(cluster=now.cluster, next_xid=now.next_xid, since=now.since)
+    values = {"tenant": tenant, "since": mark.since, "from": mark.next_xid, "next": now.next_xid, "strange": _LAST_XID}
+    if mark.cluster != now.cluster:
+        # The first time; or the database was restored into another cluster, which counts its transactions anew, while
+        # rows keep the numbers of the old one. What is dumped a second time for that is dropped as repeated.
+        values |= {"from": "0", "strange": now.strange_xid}
+        following = replace(following, since=mark.since)
     flatten = Flatten(tenant, folder, scratch, memory_mb)
     try:
-        for chunk in _chunks(connection, tenant, mark, following, scratch, seen):
+        for chunk in _chunks(connection, values, scratch, seen):
             flatten.take(chunk)
         # Its snapshot is needed no more, and whoever idles in a transaction is ended.
         connection.rollback()
@@ -79,12 +86,11 @@ def extract(
 
 
 def _chunks(
-    connection: Connection, tenant: str, mark: Mark, following: Mark, scratch: Path, seen: Callable[[int], None]
+    connection: Connection, values: Mapping[str, str], scratch: Path, seen: Callable[[int], None]
 ) -> Iterator[tuple[Path, int]]:
     """The dump as files of text, each with its number of events."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    values = {"tenant": tenant, "since": mark.since, "from": mark.next_xid, "next": following.next_xid}
     rows = _rows(driver.pgconn, psycopg.ClientCursor(driver).mogrify(_DUMP, values))
     number = events = before = 0
     last = False

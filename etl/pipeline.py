@@ -40,12 +40,15 @@ from etl.stages.work import Stored, Work
 
 _TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('dialer etl ' || :tenant, 0))")
 _UNLOCK = text("select pg_advisory_unlock(hashtextextended('dialer etl ' || :tenant, 0))")
-_MARK = text("select next_xid::text, since::text, as_of_us, generation from etl_tenant where tenant_id = :tenant")
+_MARK = text(
+    "select cluster, next_xid::text, since::text, as_of_us, generation from etl_tenant where tenant_id = :tenant"
+)
 _ADVANCE = text("""
-insert into etl_tenant (tenant_id, next_xid, since, as_of_us)
-values (:tenant, cast(cast(:next as text) as xid8), cast(:since as timestamptz), :as_of_us)
+insert into etl_tenant (tenant_id, cluster, next_xid, since, as_of_us)
+values (:tenant, :cluster, cast(cast(:next as text) as xid8), cast(:since as timestamptz), :as_of_us)
 on conflict (tenant_id) do update set
-  next_xid = excluded.next_xid, since = excluded.since, as_of_us = greatest(etl_tenant.as_of_us, excluded.as_of_us)
+  cluster = excluded.cluster, next_xid = excluded.next_xid, since = excluded.since,
+  as_of_us = greatest(etl_tenant.as_of_us, excluded.as_of_us)
 where etl_tenant.next_xid = cast(cast(:before as text) as xid8)
 returning tenant_id
 """)
@@ -217,15 +220,15 @@ def _restate(work: Work, days: Days, again: Sequence[date]) -> None:
 
 def _mark(connection: Connection, tenant: str) -> Mark:
     row = connection.execute(_MARK, {"tenant": tenant}).one_or_none()
-    return BEGINNING if row is None else Mark(next_xid=row.next_xid, since=row.since)
+    return BEGINNING if row is None else Mark(cluster=row.cluster, next_xid=row.next_xid, since=row.since)
 
 
 def _store_segment(
     connection: Connection, night: Night, page: Ledger, folder: Path, mark: Mark, following: Mark, found: Flat
 ) -> None:  # fmt: skip
     """Notes the segment and how far it reaches, together: nothing is dumped twice, nothing is left out."""
-    values = {"tenant": page.tenant, "before": mark.next_xid, "next": following.next_xid, "since": following.since,
-              "as_of_us": found.as_of_us or 0}  # fmt: skip
+    values = {"tenant": page.tenant, "before": mark.next_xid, "cluster": following.cluster,
+              "next": following.next_xid, "since": following.since, "as_of_us": found.as_of_us or 0}  # fmt: skip
     if connection.execute(_ADVANCE, values).one_or_none() is None:
         raise DialerError("another run has dumped these events meanwhile; this one's dump is given up.")
     if found.files:

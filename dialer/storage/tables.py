@@ -472,12 +472,13 @@ tenant_reader = Table(
 etl_tenant = Table(
     "etl_tenant", metadata,
     Column("tenant_id", Text, primary_key=True),
+    Column("cluster", Text, nullable=False),
     Column("next_xid", Xid8, nullable=False),
     Column("since", _AT, nullable=False),
     Column("as_of_us", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False, server_default=text("0")),
 )  # fmt: skip
-"""How far a tenant's events are in the lake: all of transactions before `next_xid`, and no later ones.
+"""How far a tenant's events are in the lake: all of transactions before `next_xid` of that cluster, and no later ones.
 
 What is not there yet was ingested at `since` or later. `as_of_us`: when the last event came in that is there.
 `generation` counts the runs that published: one that began before another did publishes nothing."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
+from threading import Event
 from uuid import uuid5
 
 import duckdb
@@ -22,7 +23,7 @@ from sqlalchemy import text
 from cli import root
 from dialer.errors import DialerError
 from dialer.storage.session import sync_engine
-from etl import event_types, flatten, lanes
+from etl import event_types, flatten, lanes, night_commands
 from etl.columns import HISTORY, KNOWN
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
@@ -288,15 +289,20 @@ def test_an_older_version_is_read_as_the_newest(database, monkeypatch):
 def test_a_database_that_was_restored_elsewhere_is_read_on(database):
     insert(database.engine, ticket("T-1"))
     require(run(database))
-    # As pg_dump leaves it: rows with the transactions of the old cluster, and counting begins anew.
+    # As pg_dump leaves it: rows keep the transactions of the old cluster, which were more than the new one has had;
+    # some had come in after the last night.
     database.run("update event set ingest_xid = '999999999'")
-    database.run("update etl_tenant set next_xid = '1000000000'")
+    database.run("update etl_tenant set next_xid = '1000000000', cluster = 'another'")
     insert(database.engine, ticket("T-2"))
+    database.run("update event set ingest_xid = '1000000001' where subject_id = 'T-2'")
+    insert(database.engine, ticket("T-3"))
     require(run(database))
-    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2"]
-    assert len(read(database, "history_ticket")) == 18
-    require(run(database))
-    assert database.rows("select count(*) from etl_segment") == [(2,)]
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2", "T-3"]
+    assert len(read(database, "history_ticket")) == 27
+    for number in (1, 2):
+        insert(database.engine, [event("ticket.updated", "T-3", 100 + number, priority="high")])
+        require(run(database))
+        assert len(read(database, "history_ticket")) == 27 + number
 
 
 def test_another_hosts_lake_is_not_written(database, tmp_path):
@@ -306,3 +312,28 @@ def test_another_hosts_lake_is_not_written(database, tmp_path):
     refused = CliRunner().invoke(root, ["etl", "run", "--settings", settings])
     assert isinstance(refused.exception, DialerError)
     assert f"it was made at {socket.gethostname()}:{database.settings.state_dir}" in str(refused.exception)
+
+
+def test_a_small_tenant_does_not_wait_behind_a_large_one(database, monkeypatch):
+    monkeypatch.setattr(lanes, "QUICK_ROWS", 20)
+    insert(database.engine, [one for n in range(5) for one in ticket(f"T-{n}", tenant="a-large")])
+    insert(database.engine, ticket("T-1", tenant="small"))
+    small_is_done, order = Event(), []
+
+    class Told(Quiet):
+        def done(self, result):
+            order.append(result.tenant)
+            if result.tenant == "small":
+                small_is_done.set()
+
+    def open_engine(lane, spill):
+        assert lane == "quick" or small_is_done.wait(60), "the large one was waited for"
+        return night_commands.open_engine(database.settings, lane, spill)
+
+    engine = sync_engine(database.settings, CONNECTIONS)
+    night = replace(make_night(database.settings, engine), open_engine=open_engine)
+    results = lanes.run_night(night, ["a-large", "small"], [], Told())
+    engine.dispose()
+    assert order == ["small", "a-large"]
+    assert not [one.error for one in results if one.error]
+    assert dict(database.rows("select tenant_id, lane from etl_run")) == {"a-large": "patient", "small": "quick"}

@@ -9,8 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+from pydantic import ValidationError
+
 from dialer.engine.ports import Nightly
 from dialer.engine.supervisor import Supervisor
+from dialer.settings import EtlSettings
 from etl.beside import Beside
 from tests.conftest import settings_for
 from tests.support.engine_parts import PLAN, FakeClock, FakeStore, FakeTelephony, make_parts
@@ -45,13 +49,24 @@ async def test_it_is_begun_at_its_hour_of_the_settings_time_zone():
         await asyncio.wait_for(running, 20)
 
 
+@pytest.mark.parametrize("wrong", [{"time_zone": "Mars/Olympus"}, {"at": "25:00"}, {"at": "2:30"}, {"memory_mb": 1}])
+def test_what_cannot_be_planned_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        EtlSettings.model_validate(wrong)
+
+
+def test_a_host_may_leave_it_to_another():
+    assert EtlSettings.model_validate({"at": None}).at is None
+
+
 def test_it_is_a_process_of_its_own_that_tells_its_log(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     settings = settings_for("postgresql:///nowhere", tmp_path)
     beside = Beside(settings, tmp_path / "dialer.yaml")
     beside.begin()
-    assert beside._process.wait(60) == 2
-    assert "there is no settings file" in (settings.state_dir / "logs" / "etl.out").read_text(encoding="utf-8")
+    code = beside._process.wait(60)
+    told = (settings.state_dir / "logs" / "etl.out").read_text(encoding="utf-8")
+    assert (code, "there is no settings file" in told) == (2, True), told
 
 
 def test_the_next_waits_for_the_one_before(tmp_path):

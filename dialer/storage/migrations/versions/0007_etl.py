@@ -36,6 +36,7 @@ def _runs() -> None:
     op.create_table(
         "etl_tenant",
         sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=False),
         sa.Column("next_xid", Xid8(), nullable=False),
         sa.Column("since", _AT, nullable=False),
         sa.Column("as_of_us", sa.BigInteger(), nullable=False),
