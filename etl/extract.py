@@ -26,8 +26,7 @@ select (select system_identifier::text from pg_control_system()) as cluster,
        pg_snapshot_xmax(pg_current_snapshot())::text as strange_xid,
        (case when bool_or(state is null) then '-infinity' else least(now(), min(xact_start)) end
         - interval '1 day')::text as since
-from pg_stat_activity where backend_type = 'client backend' and datname = current_database()
-  and has_table_privilege(usesysid, 'event', 'insert')
+from pg_stat_activity where datname = current_database() and has_table_privilege(usesysid, 'event', 'insert')
 """)
 _DUMP = """
 copy (

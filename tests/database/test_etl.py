@@ -23,7 +23,7 @@ from sqlalchemy import text
 from cli import root
 from dialer.errors import DialerError
 from dialer.storage.session import sync_engine
-from etl import event_types, flatten, lanes, night_commands
+from etl import event_types, extract, flatten, lanes, night_commands
 from etl.columns import HISTORY, KNOWN
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
@@ -201,6 +201,19 @@ def test_an_uncommitted_event_is_left_for_the_next_night(database):
         slow.commit()
     require(run(database))
     assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2", "T-3"]
+
+
+def test_a_writer_whose_beginning_is_hidden_prunes_nothing(database):
+    database.run("drop role if exists etl_alone")
+    database.run("create role etl_alone")
+    try:
+        with database.engine.connect() as writer, database.engine.connect() as connection:
+            writer.execute(text("select pg_current_xact_id()"))
+            assert connection.execute(extract._NOW).one().since != "-infinity"
+            connection.execute(text("set role etl_alone"))
+            assert connection.execute(extract._NOW).one().since == "-infinity"
+    finally:
+        database.run("drop role etl_alone")
 
 
 def test_a_tenant_whose_lake_is_damaged_fails_alone(database):
