@@ -25,8 +25,8 @@ WORKER_POINTS = ("heard", "stored", "ending")
 """Keys read and nothing stored; rows committed, before the next prompt; result stored, DIALER_DONE not set."""
 
 ETL_POINTS = ("dumping", "dumped", "cleaned", "computed", "loading", "loaded")
-"""A segment written, before its COMMIT; after it; a history written; all facts written; before the COMMIT that publishes
-them; after it."""
+"""A segment written, before its COMMIT; after it; a history written; all facts written; before the COMMIT that
+publishes them; after it."""
 POINTS = ENGINE_POINTS + WORKER_POINTS + ETL_POINTS
 
 

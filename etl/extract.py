@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from sqlalchemy import Connection, text
 
-from etl.flatten import Flat, Flatten
+if TYPE_CHECKING:
+    from etl.flatten import Flat
 
 CHUNK_BYTES = 96 << 20
 """Of the dump as text: so much is made a file of the segment at once, while the next is read."""
@@ -73,6 +75,9 @@ def extract(
         # rows keep the numbers of the old one. What is dumped a second time for that is dropped as repeated.
         values |= {"from": "0", "strange": now.strange_xid}
         following = replace(following, since=mark.since)
+    # Here, because it brings DuckDB, which every other command would load as well.
+    from etl.flatten import Flatten
+
     flatten = Flatten(tenant, folder, scratch, memory_mb)
     try:
         for chunk in _chunks(connection, values, scratch, seen):

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -29,7 +29,6 @@ from etl import ledger, tariffs
 from etl.columns import KINDS
 from etl.engines.port import Engine as Transforms
 from etl.extract import BEGINNING, Mark, extract
-from etl.flatten import Flat
 from etl.lake import Lake, Output, day_of
 from etl.ledger import Ledger
 from etl.stages.clean import clean, index
@@ -37,6 +36,9 @@ from etl.stages.enrich import enrich
 from etl.stages.filter import keep
 from etl.stages.group import Days, group
 from etl.stages.work import Stored, Work
+
+if TYPE_CHECKING:
+    from etl.flatten import Flat
 
 _TRY_LOCK = text("select pg_try_advisory_lock(hashtextextended('dialer etl ' || :tenant, 0))")
 _UNLOCK = text("select pg_advisory_unlock(hashtextextended('dialer etl ' || :tenant, 0))")

@@ -64,8 +64,8 @@ class Supervisor:
         fare, None: none answer; `refresh_calendar` writes a revision's days ahead; `disks` says which disk is too full
         to go on calling, empty: none; `read_cel` reads the node's own record of calls, where this machine can; `hire`
         starts workers when none answer, and blocks; `queue` says how many tasks wait in the node, where that can be
-        asked; `nightly` is begun every night; `look_for_deliveries` merges what has come into the folders of daily bases,
-        and with True wakes campaigns that had ended.
+        asked; `nightly` is begun every night; `look_for_deliveries` merges what has come into the folders of daily
+        bases, and with True wakes campaigns that had ended.
         """
         self._parts, self._store, self._telephony, self._clock = parts, parts.store, parts.telephony, parts.clock
         self.tracker = Tracker(parts.store, parts.clock, plan.prefixes)
