@@ -36,9 +36,9 @@ NAMES = (
 """What counts calls; those of one row a call are measured as rows of CSV."""
 _DAY = """
 COPY (
-  SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, c % 50 + 1 AS campaign, n // 3 AS contact,
-    CAST(1 AS BIGINT) AS revision, CAST(1 AS BIGINT) AS wave, n % 3 + 1 AS dial, 'node-' || (c % 2 + 1) AS node,
-    'carrier-' || (c % 4 + 1) AS trunk, s AS submitted_us, s + 90000 AS accepted_us,
+  SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, CAST(contact % 50 AS BIGINT) + 1 AS campaign, contact,
+    CAST(1 AS BIGINT) AS revision, CAST(1 AS BIGINT) AS wave, CAST({dial} AS BIGINT) AS dial,
+    'node-' || (c % 2 + 1) AS node, 'carrier-' || (c % 4 + 1) AS trunk, s AS submitted_us, s + 90000 AS accepted_us,
     CASE WHEN v < 85 THEN s + pdd END AS ringing_us, CASE WHEN v < 45 THEN s + pdd + 6000000 END AS answered_us,
     CASE WHEN v < 45 THEN s + pdd + 6300000 END AS audio_us, s + pdd + 6000000 + talk AS hung_up_us,
     s + pdd + 6100000 + talk AS ended_us,
@@ -52,15 +52,16 @@ COPY (
     CASE WHEN v < 85 THEN pdd END AS pdd_us, CASE WHEN v < 85 THEN CAST(6000000 AS BIGINT) END AS ring_us,
     CASE WHEN v < 45 THEN talk END AS talk_us, CASE WHEN v < 45 THEN talk // 1000000 + 1 ELSE 0 END AS billed_s,
     CASE WHEN v < 45 THEN (talk // 1000000 + 1) * 250 ELSE 0 END AS cost_micro, FALSE AS clock_skew, FALSE AS is_open,
-    n % 3 + 1 AS number_dial,
+    CAST({dial} AS BIGINT) AS number_dial,
     CASE WHEN v < 45 THEN 'answer' WHEN v < 70 THEN 'ring_no_answer' WHEN v < 85 THEN 'user_busy' ELSE 'network' END
       AS ner_class,
     'EUR' AS currency
   FROM (
-    SELECT {first} + range AS n, hash({first} + range) % 1000 AS c, hash(range + 7) % 100 AS v,
-      {begin} + 28800000000 + CAST(hash({first} + range + 1) % 43200000000 AS BIGINT) AS s,
-      CAST(1000000 + hash(range + 2) % 4000000 AS BIGINT) AS pdd,
-      CAST(CASE WHEN hash(range + 7) % 100 < 45 THEN hash(range + 3) % 90000000 ELSE 0 END AS BIGINT) AS talk
+    SELECT {first} + range AS contact, hash({first} + range) % 1000 AS c, hash(range * 7 + {begin}) % 100 AS v,
+      {begin} + 28800000000 + CAST(hash(range + {begin}) % 43200000000 AS BIGINT) AS s,
+      CAST(1000000 + hash(range * 5 + {begin}) % 4000000 AS BIGINT) AS pdd,
+      CAST(CASE WHEN hash(range * 7 + {begin}) % 100 < 45 THEN hash(range * 3 + {begin}) % 90000000 ELSE 0 END
+        AS BIGINT) AS talk
     FROM range({calls})
   ) ORDER BY call
 ) TO '{file}' (FORMAT parquet, COMPRESSION zstd)
@@ -157,7 +158,10 @@ class _Facts:
                 file = folder / f"{day}.parquet"
                 begin = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
                 duck.connection.execute(
-                    _DAY.format(first=number * calls_a_day, begin=begin, calls=calls_a_day, file=file)
+                    # Everybody is called on three days in a row.
+                    _DAY.format(
+                        first=number // 3 * calls_a_day, dial=number % 3 + 1, begin=begin, calls=calls_a_day, file=file
+                    )
                 )
                 self._files[day] = file
 
