@@ -153,9 +153,10 @@ def _erase_in_lake(night: Night, tenant: str, calls: Sequence[str], say: Callabl
                 say(f"lake: {day}")
                 work.engine.register("history", work.now("history_call", day).files, HISTORY["call"])
                 query = _without_answers("history", HISTORY["call"])
-                written, changed = work.write("history_call", day, query, HISTORY["call"], digest_of=digested("call"))
-                if changed:
-                    enrich(work, day, "call", written.files)
+                written = work.write("history_call", day, query, HISTORY["call"], digest_of=digested("call"))
+                if work.now("history_call", day).digest != written.digest:
+                    enrich(work, day, "call", [written])
+                work.keep("history_call", day, [written])
             _rewrite_segments(night, work)
             publish(night, page, replace(inputs, segments=()), work.made)
         forget(night, tenant, replaced_by(night, tenant, page.run))

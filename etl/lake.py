@@ -1,6 +1,6 @@
 """The lake: immutable runs of Parquet files below `state_dir`, and pointers in PostgreSQL that say which are read.
 
-    tenant=T/dataset=D/day=YYYY-MM-DD/run=UUID/part-*.parquet
+    tenant=T/dataset=D/day=YYYY-MM-DD/run=UUID/part-N/part-M.parquet
 
 A run's folder is written once and never changed; readers ask for the files of a pointer. What no pointer names any more
 stays until `retain` removes it, for readers that have begun, and for `dialer report diff`.
@@ -136,7 +136,7 @@ class Lake:
 
 def make_durable(folder: Path, files: Sequence[Path]) -> None:
     """Makes files survive a power failure, and their names up to the lake's root."""
-    for path in (*files, folder, *folder.parents[:4]):
+    for path in (*files, folder, *folder.parents[:5]):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

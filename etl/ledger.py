@@ -79,6 +79,7 @@ class Ledger:
     def __init__(self, database: Engine, tenant: str, engine: str) -> None:
         """Opens it for a new run; `engine` is the name of what computes."""
         self._database, self.tenant, self.run, self._place = database, tenant, uuid4(), 0
+        self._open: dict[tuple[str, str], tuple[Stage, float]] = {}
         told = {"tenant_id": tenant, "engine": engine, "code": code_version()}
         with plain_errors(), database.begin() as connection:
             connection.execute(insert(etl_run).values(run=self.run, state="running", **told))
@@ -94,19 +95,27 @@ class Ledger:
             connection.execute(etl_run.update().where(etl_run.c.run == self.run).values(**columns))
 
     @contextmanager
-    def stage(self, name: str, what: str) -> Iterator[Stage]:
-        """A stage, which is checked and written down when it is done. Raises DialerError when it does not add up."""
-        began, one = monotonic(), Stage(stage=name, what=what)
+    def stage(self, name: str, what: str, *, more: bool = False) -> Iterator[Stage]:
+        """A stage, which is checked and written down when it is done. Raises DialerError when it does not add up.
+
+        `more`: this is a portion of it, and others follow, which get the same page to go on with.
+        """
+        began = monotonic()
+        one, took_s = self._open.pop((name, what), (Stage(stage=name, what=what), 0.0))
         try:
             yield one
         except DialerError as error:
             raise type(error)(f"{name} ({what}): {error}") from error
+        took_s += monotonic() - began
+        if more:
+            self._open[name, what] = one, took_s
+            return
         one.require_sum()
         self._place += 1
         with plain_errors(), self._database.begin() as connection:
             connection.execute(insert(etl_stage).values(
                 run=self.run, place=self._place, stage=one.stage, what=one.what, rows_in=one.rows_in, made=one.made,
-                dropped=one.dropped, rows_out=one.rows_out, took_s=round(monotonic() - began, 3),
+                dropped=one.dropped, rows_out=one.rows_out, took_s=round(took_s, 3),
             ))  # fmt: skip
 
     def fail(self, error: str) -> None:

@@ -27,13 +27,12 @@ from etl import lanes, status
 from etl.engines.port import Engine
 from etl.erase import Whom, erase
 from etl.lake import Lake
-from etl.pipeline import Lane, Night
+from etl.pipeline import QUICK_SHARE, Lane, Night
 from etl.progress import Bars
 from etl.retain import retain
 
 CONNECTIONS = 8
 """Two lanes and the extract, each with its turn's lock and its work."""
-QUICK_SHARE = 4
 SHOWN = 10
 
 _SETTINGS = click.option(
@@ -270,7 +269,7 @@ def make_night(settings: Settings, database: Any) -> Night:
 
 def open_engine(settings: Settings, lane: Lane, spill: Path) -> Engine:
     """The engine of the settings, in a lane's size. Raises DialerError when it is not installed."""
-    etl, cores = settings.etl, os.cpu_count() or 1
+    etl = settings.etl
     if etl.engine == "spark":
         try:
             from etl.engines import spark
@@ -281,4 +280,4 @@ def open_engine(settings: Settings, lane: Lane, spill: Path) -> Engine:
 
     if lane == "quick":
         return duckdb.open(etl.memory_mb // QUICK_SHARE, 1, spill)
-    return duckdb.open(etl.memory_mb, etl.threads or cores, spill)
+    return duckdb.open(etl.memory_mb, etl.threads or os.cpu_count() or 1, spill)

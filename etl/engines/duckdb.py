@@ -85,7 +85,8 @@ class DuckDb:
         found = self.connection.execute(query).fetchone()
         assert found is not None
         return Written(
-            files=(file,), rows=found[0], bytes=file.stat().st_size, digest=sql.digest(digest_of, found)
+            files=(file,), rows=found[0], bytes=file.stat().st_size, digested=tuple(digest_of),
+            sums=tuple(int(one or 0) for one in found[1:]),
         )  # fmt: skip
 
 

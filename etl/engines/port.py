@@ -6,6 +6,7 @@ Values come in as `:name` and are never pasted into the text.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,27 @@ class Written:
     files: tuple[Path, ...]
     rows: int
     bytes: int
-    digest: str
-    """Of the rows' content, whatever their order, and the same from every engine; empty for scratch."""
+    digested: tuple[str, ...]
+    """The columns that stand for a row's content; none of scratch."""
+    sums: tuple[int, ...]
+    """The digests of its rows, added up."""
+
+    @property
+    def digest(self) -> str:
+        """Of the rows' content, whatever their order, and the same from every engine; empty for scratch."""
+        told = "\n".join((*self.digested, str(self.rows), *map(str, self.sums)))
+        return hashlib.sha256(told.encode()).hexdigest() if self.digested else ""
+
+
+def joined(portions: Sequence[Written]) -> Written:
+    """The portions of one dataset as one: what it would be had it been written at once."""
+    return Written(
+        files=tuple(file for one in portions for file in one.files),
+        rows=sum(one.rows for one in portions),
+        bytes=sum(one.bytes for one in portions),
+        digested=portions[0].digested,
+        sums=tuple(map(sum, zip(*(one.sums for one in portions), strict=True))),
+    )
 
 
 class Engine(Protocol):

@@ -91,7 +91,7 @@ class Spark:
         assert found is not None
         return Written(
             files=files, rows=found[0], bytes=sum(file.stat().st_size for file in files),
-            digest=sql.digest(digest_of, tuple(found)),
+            digested=tuple(digest_of), sums=tuple(int(one or 0) for one in found[1:]),
         )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -66,14 +65,6 @@ def digest_query(table: str, columns: Sequence[str], as_number: Callable[[str], 
         f"SELECT count(*) AS n, {', '.join(f'sum({piece}) AS s{i}' for i, piece in enumerate(pieces))} "
         f"FROM (SELECT md5({text}) AS h FROM {table}) AS hashed"
     )
-
-
-def digest(columns: Sequence[str], sums: Sequence[object]) -> str:
-    """One digest of what `digest_query` counted, with the names of the columns; empty without any."""
-    if not columns:
-        return ""
-    parts = [*columns, *(str(int(str(one or 0).split(".")[0])) for one in sums)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def inline(columns: Columns, rows: Sequence[Sequence[Value]]) -> str:

@@ -7,8 +7,8 @@ WITH single AS (
     SELECT
         together.*,
         row_number() OVER (
-            PARTITION BY together.event_id
-            ORDER BY ingested_us NULLS LAST, occurred_us NULLS LAST, subject NULLS LAST, type NULLS LAST
+            PARTITION BY together.event_id, subject
+            ORDER BY ingested_us NULLS LAST, occurred_us NULLS LAST, type NULLS LAST
         ) AS nth
     FROM together
     WHERE EXISTS (SELECT 1 FROM repeated WHERE repeated.event_id = together.event_id)

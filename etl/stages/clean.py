@@ -11,37 +11,59 @@ from etl.sql.order import TEXTS
 from etl.stages.group import Affected
 from etl.stages.work import INDEX, Work
 
-_REPEATED = TEXTS["repeated"]
-_CLEAN = TEXTS["clean"]
-_INDEX = TEXTS["subject_index"]
 _IDENTITY = ("event_id", "ingested_us")
 """An event never changes, and so its place follows: these stand for all columns, but for what erasure takes away."""
+_DUPLICATES = """
+SELECT count(*) - count(DISTINCT concat_ws(' ', event_id, subject)) FROM together
+WHERE EXISTS (SELECT 1 FROM repeated WHERE repeated.event_id = together.event_id)
+"""
+PORTIONS = (1, 3, 7, 11, 13, 17, 23, 31, 43, 61, 83, 113, 151, 199, 263, 353, 463, 613, 811)
+"""Into how many a day may be divided. Primes, and none of 10: moments are often whole seconds."""
 
 
-def clean(work: Work, day: date, kind: Kind, affected: Affected) -> tuple[Written, bool]:
-    """Writes `history_KIND` of a day from what is stored and what is new; says whether it changed."""
-    dataset = f"history_{kind}"
-    columns = {name: type_ for name, type_ in HISTORY[kind].items() if name != "place"}
-    with work.ledger.stage("clean", f"{dataset} {day}") as stage:
-        _together(work, day, kind, affected, columns)
-        stood, affected.came = work.now(dataset, day).rows, _count(work, "came")
-        affected.went = stood - _count(work, "stayed")
-        stage.rows_in = affected.events + stood + affected.came
-        stage.dropped["moved"] = affected.went
-        if work.aside("repeated", _REPEATED, {"event_id": "STRING", "copies": "BIGINT"}):
-            ((copies,),) = work.engine.rows("SELECT CAST(sum(copies - 1) AS BIGINT) FROM repeated", {})
-            stage.dropped["duplicate"] = copies
-        written, changed = work.write(dataset, day, _CLEAN, HISTORY[kind], digest_of=digested(kind))
-        stage.rows_out = written.rows
-    return written, changed
+def index(work: Work, day: date, *, has_news: bool) -> None:
+    """Makes the table `members` of who began on a day; written anew when there is news."""
+    files = work.now(INDEX, day).files
+    if has_news:
+        with work.ledger.stage("clean", f"{INDEX} {day}") as stage:
+            work.engine.register("indexed", files, SUBJECT_INDEX)
+            parameters = {"day": day_number(day)}
+            written = work.write(INDEX, day, TEXTS["subject_index"], SUBJECT_INDEX, parameters=parameters)
+            stage.made["subjects"], stage.rows_out = written.rows, written.rows
+            if work.keep(INDEX, day, [written]):
+                files = written.files
+    work.engine.register("members", files, SUBJECT_INDEX)
 
 
-def index(work: Work, day: date) -> None:
-    """Writes which subjects began on a day."""
-    with work.ledger.stage("clean", f"{INDEX} {day}") as stage:
-        work.engine.register("indexed", work.now(INDEX, day).files, SUBJECT_INDEX)
-        written, _ = work.write(INDEX, day, _INDEX, SUBJECT_INDEX, parameters={"day": day_number(day)})
-        stage.made["subjects"], stage.rows_out = written.rows, written.rows
+def portions(work: Work, day: date, kind: Kind, affected: Affected) -> int:
+    """In how many portions of subjects a day is computed, so that each finds room in memory."""
+    rows = affected.events + work.now(f"history_{kind}", day).rows
+    return next((one for one in PORTIONS if rows <= one * work.rows_at_once), PORTIONS[-1])
+
+
+def clean(work: Work, day: date, kind: Kind, affected: Affected, portion: int, of: int) -> Written:
+    """Writes a portion of `history_KIND` of a day, from what is stored and what is new."""
+    dataset, last = f"history_{kind}", portion == of - 1
+    with work.ledger.stage("clean", f"{dataset} {day}", more=not last) as stage:
+        _together(work, day, kind, affected, portion, of)
+        stayed, came = _count(work, "stayed"), _count(work, "came")
+        affected.came += came
+        stage.rows_in += came
+        affected.went -= stayed
+        if portion == 0:
+            stood = work.now(dataset, day).rows
+            affected.went += stood
+            stage.rows_in += affected.events + stood
+        if last:
+            stage.dropped["moved"] = affected.went
+        if work.aside("repeated", TEXTS["repeated"], {"event_id": "STRING", "copies": "BIGINT"}):
+            ((copies,),) = work.engine.rows(_DUPLICATES, {})
+            stage.dropped["duplicate"] = stage.dropped.get("duplicate", 0) + copies
+        written = work.write(
+            dataset, day, TEXTS["clean"], HISTORY[kind], digest_of=digested(kind), portion=portion
+        )  # fmt: skip
+        stage.rows_out += written.rows
+    return written
 
 
 def digested(kind: Kind) -> tuple[str, ...]:
@@ -49,26 +71,25 @@ def digested(kind: Kind) -> tuple[str, ...]:
     return (*_IDENTITY, *(name for name in ERASED if name in HISTORY[kind]))
 
 
-def _together(work: Work, day: date, kind: Kind, affected: Affected, columns: Columns) -> None:
+def _together(work: Work, day: date, kind: Kind, affected: Affected, portion: int, of: int) -> None:
     """Makes the view `together`: what is new, what stood here and stays, and what stood elsewhere and belongs here."""
-    number, dataset, listed = day_number(day), f"history_{kind}", ", ".join(columns)
-    work.engine.register("stood", work.now(dataset, day).files, columns)
-    elsewhere = [file for one in sorted(affected.from_days) for file in work.now(dataset, one).files]
+    columns: Columns = {name: type_ for name, type_ in HISTORY[kind].items() if name != "place"}
+    elsewhere = [file for one in sorted(affected.from_days) for file in work.now(f"history_{kind}", one).files]
+    work.engine.register("stood", work.now(f"history_{kind}", day).files, columns)
     work.engine.register("stood_elsewhere", elsewhere, columns)
-    moved = f"SELECT 1 FROM cohort WHERE cohort.kind = '{kind}' AND cohort.subject = {{}}.subject"
-    gone = f" WHERE NOT EXISTS ({moved.format('stood')} AND cohort.day <> {number})" if affected.loses else ""
-    work.engine.view("stayed", f"SELECT {listed} FROM stood{gone}")
-    work.engine.view(
-        "came", f"SELECT {listed} FROM stood_elsewhere "
-        f"WHERE EXISTS ({moved.format('stood_elsewhere')} AND cohort.day = {number} AND cohort.was_day <> {number})",
-    )  # fmt: skip
-    news = ", ".join(f"kept.{name}" for name in columns)
-    work.engine.view(
-        "together",
-        f"SELECT {news} FROM kept JOIN cohort ON cohort.subject = kept.subject AND cohort.kind = kept.kind "
-        f"WHERE kept.kind = '{kind}' AND cohort.kind = '{kind}' AND cohort.day = {number} "
-        f"UNION ALL SELECT {listed} FROM stayed UNION ALL SELECT {listed} FROM came",
+    mine = f"SELECT subject FROM members WHERE kind = '{kind}'" + (
+        f" AND first_us % {of} = {portion}" if of > 1 else ""
     )
+    for view, table, only in (
+        ("news", "kept", f" WHERE kept.kind = '{kind}'"),
+        ("stayed", "stood", ""),
+        ("came", "stood_elsewhere", ""),
+    ):
+        listed = ", ".join(f"{table}.{name}" for name in columns)
+        work.engine.view(view, f"SELECT {listed} FROM {table} JOIN ({mine}) AS m ON m.subject = {table}.subject{only}")
+    work.engine.view(
+        "together", " UNION ALL ".join(f"SELECT {', '.join(columns)} FROM {one}" for one in ("news", "stayed", "came"))
+    )  # fmt: skip
 
 
 def _count(work: Work, view: str) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 from dialer.errors import DialerError
 from etl import opening
 from etl.columns import DAY_US, HISTORY, Kind
+from etl.engines.port import Written
 from etl.lake import day_number
+from etl.ledger import Stage
 from etl.sql.order import ORDER, Dataset
 from etl.stages.work import Work
 
@@ -17,36 +18,57 @@ NAMED = 5
 """So many culprits are named when a dataset is wrong."""
 
 
-def enrich(work: Work, day: date, kind: Kind, history: Sequence[Path], order: Sequence[Dataset] = ORDER) -> None:
-    """Writes every dataset of a kind for a day whose history lies in these files."""
-    work.engine.register(f"history_{kind}", history, HISTORY[kind])
+def enrich(
+    work: Work, day: date, kind: Kind, histories: Sequence[Written], order: Sequence[Dataset] = ORDER
+) -> None:  # fmt: skip
+    """Writes every dataset of a kind for a day, portion after portion of its histories; each has whole subjects."""
     if kind == "ticket":
         # A day more: events may lie a little ahead of the clock that took them in.
         last_day = work.as_of_us // DAY_US + 1
         hours = opening.query(work.settings.opening_hours, work.tenant, day_number(day), last_day)
         work.engine.view("opening", hours)
-    ((subjects,),) = work.engine.rows(f"SELECT count(*) FROM history_{kind} WHERE place = 1", {})
+    datasets = [dataset for dataset in order if dataset.kind == kind]
+    written: dict[str, list[Written]] = {dataset.name: [] for dataset in datasets if dataset.published}
+    for portion, history in enumerate(histories):
+        work.engine.register(f"history_{kind}", history.files, HISTORY[kind])
+        ((subjects,),) = work.engine.rows(f"SELECT count(*) FROM history_{kind} WHERE place = 1", {})
+        more = portion < len(histories) - 1
+        for dataset in datasets:
+            work.say(f"{dataset.name} {day}")
+            if not dataset.published:
+                work.aside(dataset.name, dataset.query, dataset.columns, _parameters(work, day))
+                continue
+            with work.ledger.stage("enrich", f"{dataset.name} {day}", more=more) as stage:
+                found = _write(work, day, dataset, portion)
+                written[dataset.name].append(found)
+                _count(work, stage, dataset, found, subjects)
+    for name, portions in written.items():
+        work.keep(name, day, portions)
+
+
+def _parameters(work: Work, day: date) -> dict[str, int]:
     late_after_us = work.settings.etl.late_after_s * 1_000_000
-    parameters = {"as_of_us": work.as_of_us, "day": day_number(day), "late_after_us": late_after_us}
-    for dataset in order:
-        if dataset.kind != kind:
-            continue
-        work.say(f"{dataset.name} {day}")
-        if not dataset.published:
-            work.aside(dataset.name, dataset.query, dataset.columns, parameters)
-            continue
-        with work.ledger.stage("enrich", f"{dataset.name} {day}") as stage:
-            written, _ = work.write(
-                dataset.name, day, dataset.query, dataset.columns, order_by=dataset.key, parameters=parameters
-            )  # fmt: skip
-            work.engine.register(dataset.name, written.files, dataset.columns)
-            stage.rows_out = written.rows
-            if dataset.one_a_subject:
-                stage.rows_in = subjects
-                if written.rows != subjects:
-                    raise DialerError(f"{written.rows} rows for {subjects} subjects; {_culprits(work, dataset)}.")
-            else:
-                stage.made["computed"] = written.rows
+    return {"as_of_us": work.as_of_us, "day": day_number(day), "late_after_us": late_after_us}
+
+
+def _write(work: Work, day: date, dataset: Dataset, portion: int) -> Written:
+    """Computes a portion of a dataset, and lets those after it read it."""
+    found = work.write(
+        dataset.name, day, dataset.query, dataset.columns, order_by=dataset.key, parameters=_parameters(work, day),
+        portion=portion,
+    )  # fmt: skip
+    work.engine.register(dataset.name, found.files, dataset.columns)
+    return found
+
+
+def _count(work: Work, stage: Stage, dataset: Dataset, found: Written, subjects: int) -> None:
+    stage.rows_out += found.rows
+    if not dataset.one_a_subject:
+        stage.made["computed"] = stage.made.get("computed", 0) + found.rows
+        return
+    stage.rows_in += subjects
+    if found.rows != subjects:
+        raise DialerError(f"{found.rows} rows for {subjects} subjects; {_culprits(work, dataset)}.")
 
 
 def _culprits(work: Work, dataset: Dataset) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from dialer.settings import Settings
 from etl.columns import Columns
-from etl.engines.port import Engine, Written
+from etl.engines.port import Engine, Written, joined
 from etl.lake import Lake, Output
 from etl.ledger import Ledger
 
@@ -44,6 +44,8 @@ class Work:
     stored: Mapping[tuple[str, date], Stored]
     """Every dataset and cohort day of the tenant that is read now."""
     settings: Settings
+    rows_at_once: int
+    """So many events find room in the engine's memory with what is computed of them."""
     say: Callable[[str], None]
     """Tells the operator what is being done."""
     made: list[Output] = field(default_factory=list)
@@ -58,18 +60,21 @@ class Work:
         return [file for (name, _), one in sorted(self.stored.items()) if name == dataset for file in one.files]
 
     def write(
-        self, dataset: str, day: date, query: str, columns: Columns, order_by: Sequence[str] = (),
-        digest_of: Sequence[str] | None = None, parameters: Mapping[str, int] | None = None,
-    ) -> tuple[Written, bool]:  # fmt: skip
-        """Computes a dataset's day into the lake, and says whether it changed; what stood is not kept twice."""
-        folder = self.lake.folder(self.tenant, dataset, day, self.run)
-        written = self.engine.write(query, parameters or {}, columns, folder, order_by=order_by, digest_of=digest_of)
-        stood = self.now(dataset, day)
-        if stood.digest == written.digest:
-            shutil.rmtree(folder)
-            return Written(files=stood.files, rows=stood.rows, bytes=written.bytes, digest=stood.digest), False
-        self.made.append(Output(tenant=self.tenant, dataset=dataset, day=day, run=self.run, written=written))
-        return written, True
+        self, dataset: str, day: date, query: str, columns: Columns, *, order_by: Sequence[str] = (),
+        digest_of: Sequence[str] | None = None, parameters: Mapping[str, int] | None = None, portion: int = 0,
+    ) -> Written:  # fmt: skip
+        """Computes a portion of a dataset's day into the lake; `keep` decides what becomes of all of them."""
+        folder = self.lake.folder(self.tenant, dataset, day, self.run) / f"part-{portion}"
+        return self.engine.write(query, parameters or {}, columns, folder, order_by=order_by, digest_of=digest_of)
+
+    def keep(self, dataset: str, day: date, portions: Sequence[Written]) -> bool:
+        """Lets a dataset's day be published, and says whether it changed; what stood is not kept twice."""
+        written = joined(portions)
+        if changed := self.now(dataset, day).digest != written.digest:
+            self.made.append(Output(tenant=self.tenant, dataset=dataset, day=day, run=self.run, written=written))
+        else:
+            shutil.rmtree(self.lake.folder(self.tenant, dataset, day, self.run))
+        return changed
 
     def aside(self, name: str, query: str, columns: Columns, parameters: Mapping[str, int] | None = None) -> int:
         """Computes a table for this run alone and registers it; returns its rows."""

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from cli import root
 from dialer.errors import DialerError
 from dialer.storage.session import sync_engine
-from etl import event_types, extract, flatten, lanes, night_commands
+from etl import event_types, extract, flatten, lanes, night_commands, pipeline
 from etl.columns import HISTORY, KNOWN
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
@@ -221,7 +221,7 @@ def test_a_tenant_whose_lake_is_damaged_fails_alone(database):
         insert(database.engine, ticket("T-1", tenant=tenant))
     require(run(database))
     before = pointers(database)
-    for file in Lake.of(database.settings).of_tenant("acme").glob("dataset=history_ticket/*/*/*.parquet"):
+    for file in Lake.of(database.settings).of_tenant("acme").glob("dataset=history_ticket/**/*.parquet"):
         file.write_bytes(b"not a file of ours")
     for tenant in ("acme", "brook"):
         insert(database.engine, ticket("T-2", tenant=tenant))
@@ -350,3 +350,33 @@ def test_a_small_tenant_does_not_wait_behind_a_large_one(database, monkeypatch):
     assert order == ["small", "a-large"]
     assert not [one.error for one in results if one.error]
     assert dict(database.rows("select tenant_id, lane from etl_run")) == {"a-large": "patient", "small": "quick"}
+
+
+def test_a_day_in_portions_is_the_day_at_once(database, monkeypatch):
+    told = [
+        one
+        for n in range(30)
+        for one in [
+            *ticket(f"T-{n}", start=T0 + timedelta(minutes=n)),
+            *call(f"c-{n}", start=T0 + timedelta(minutes=n)),
+        ]
+    ]
+    late = [
+        event("ticket.message", f"T-{n}", -86_400 * (n % 3), author="customer", visibility="public") for n in range(9)
+    ]
+    again = [replace(told[5], at=told[5].at + timedelta(seconds=1))]
+    for tenant, rows in (("whole", pipeline.ROWS_A_MB), ("parts", 0.2)):
+        monkeypatch.setattr(pipeline, "ROWS_A_MB", rows)
+        events = retold([*told, *late], tenant)
+        same = [replace(again[0], tenant=tenant, id=events[5].id)]
+        for night in (events[: len(told)], [*events[len(told) :], *same]):
+            insert(database.engine, night)
+            require(run(database, tenant))
+    for dataset in (*HISTORIES, *(one for one in ORDER if one.published)):
+        name = dataset if isinstance(dataset, str) else dataset.name
+        picked = ", ".join(column for column in columns_of(dataset) if column not in ("tenant", "ingested_us"))
+        whole = read(database, name, tenant="whole", columns=picked)
+        assert whole == read(database, name, tenant="parts", columns=picked), name
+    files = dict(database.rows("select tenant_id, max(cardinality(files)) from etl_output group by 1"))
+    assert files["whole"] == 1
+    assert files["parts"] > 3
