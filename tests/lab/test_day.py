@@ -221,6 +221,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Day, list[Tr
         _, said = run.communicate()
         assert run.returncode == 0, said[-3000:]
         yield played, read_truth(lab)
+        database.dispose()
         no_channels(lab)
 
 
