@@ -32,7 +32,7 @@ from etl.engines.port import joined
 from etl.extract import BEGINNING, Mark, extract
 from etl.lake import Lake, Output, day_of
 from etl.ledger import Ledger
-from etl.stages.clean import clean, index, portions
+from etl.stages.clean import clean, index, news, portions
 from etl.stages.enrich import enrich
 from etl.stages.filter import keep
 from etl.stages.group import Affected, Days, group
@@ -229,7 +229,8 @@ def _rewrite(work: Work, day: date, kind: Kind, affected: Affected, *, again: bo
     """Writes the history of a day and, if that changed or it is to be done again, its facts."""
     work.say(f"clean {kind} {day}")
     of = portions(work, day, kind, affected)
-    histories = [clean(work, day, kind, affected, portion, of) for portion in range(of)]
+    found = news(work, day, kind, of)
+    histories = [clean(work, day, kind, affected, found, portion, of) for portion in range(of)]
     reach("cleaned")
     dataset = f"history_{kind}"
     if again or work.now(dataset, day).digest != joined(histories).digest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 
 from etl.columns import ERASED, HISTORY, SUBJECT_INDEX, Columns, Kind
 from etl.engines.port import Written
@@ -41,11 +43,26 @@ def portions(work: Work, day: date, kind: Kind, affected: Affected) -> int:
     return next((one for one in PORTIONS if rows <= one * work.rows_at_once), PORTIONS[-1])
 
 
-def clean(work: Work, day: date, kind: Kind, affected: Affected, portion: int, of: int) -> Written:
+def news(work: Work, day: date, kind: Kind, of: int) -> Mapping[int, Sequence[Path]]:
+    """Divides the new events of a day's subjects into portions: read again and again, the segment would cost more."""
+    columns = _columns(kind)
+    listed = ", ".join(f"kept.{name}" for name in columns)
+    return work.engine.divide(
+        f"SELECT {listed}, m.first_us % {of} AS portion FROM kept "
+        f"JOIN (SELECT subject, first_us FROM members WHERE kind = '{kind}') AS m ON m.subject = kept.subject "
+        f"WHERE kept.kind = '{kind}'",
+        "portion",
+        work.scratch / f"news-{kind}-{day}",
+    )
+
+
+def clean(
+    work: Work, day: date, kind: Kind, affected: Affected, found: Mapping[int, Sequence[Path]], portion: int, of: int
+) -> Written:  # fmt: skip
     """Writes a portion of `history_KIND` of a day, from what is stored and what is new."""
     dataset, last = f"history_{kind}", portion == of - 1
     with work.ledger.stage("clean", f"{dataset} {day}", more=not last) as stage:
-        _together(work, day, kind, affected, portion, of)
+        _together(work, day, kind, affected, found.get(portion, ()), portion, of)
         stayed, came = _count(work, "stayed"), _count(work, "came")
         affected.came += came
         stage.rows_in += came
@@ -71,24 +88,26 @@ def digested(kind: Kind) -> tuple[str, ...]:
     return (*_IDENTITY, *(name for name in ERASED if name in HISTORY[kind]))
 
 
-def _together(work: Work, day: date, kind: Kind, affected: Affected, portion: int, of: int) -> None:
+def _columns(kind: Kind) -> Columns:
+    return {name: type_ for name, type_ in HISTORY[kind].items() if name != "place"}
+
+
+def _together(
+    work: Work, day: date, kind: Kind, affected: Affected, found: Sequence[Path], portion: int, of: int
+) -> None:  # fmt: skip
     """Makes the view `together`: what is new, what stood here and stays, and what stood elsewhere and belongs here."""
-    columns: Columns = {name: type_ for name, type_ in HISTORY[kind].items() if name != "place"}
+    columns = _columns(kind)
     elsewhere = [file for one in sorted(affected.from_days) for file in work.now(f"history_{kind}", one).files]
+    work.engine.register("news", found, columns)
     work.engine.register("stood", work.now(f"history_{kind}", day).files, columns)
     work.engine.register("stood_elsewhere", elsewhere, columns)
-    mine = f"SELECT subject FROM members WHERE kind = '{kind}'" + (
-        f" AND first_us % {of} = {portion}" if of > 1 else ""
-    )
-    for view, table, only in (
-        ("news", "kept", f" WHERE kept.kind = '{kind}'"),
-        ("stayed", "stood", ""),
-        ("came", "stood_elsewhere", ""),
-    ):
+    mine = f"SELECT subject FROM members WHERE kind = '{kind}' AND first_us % {of} = {portion}"
+    for view, table in (("stayed", "stood"), ("came", "stood_elsewhere")):
         listed = ", ".join(f"{table}.{name}" for name in columns)
-        work.engine.view(view, f"SELECT {listed} FROM {table} JOIN ({mine}) AS m ON m.subject = {table}.subject{only}")
+        work.engine.view(view, f"SELECT {listed} FROM {table} JOIN ({mine}) AS m ON m.subject = {table}.subject")
+    listed = ", ".join(columns)
     work.engine.view(
-        "together", " UNION ALL ".join(f"SELECT {', '.join(columns)} FROM {one}" for one in ("news", "stayed", "came"))
+        "together", " UNION ALL ".join(f"SELECT {listed} FROM {one}" for one in ("news", "stayed", "came"))
     )  # fmt: skip
 
 
