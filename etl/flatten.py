@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from dialer.errors import DialerError
-from etl import event_types
+from etl import event_types, portions
 from etl.columns import FILLED_BY, FROM_PAYLOAD, KNOWN, SEGMENT, STEP
 from etl.engines.duckdb import FETCH_ROWS, PARQUET, quoted
 from etl.lake import make_durable
@@ -23,6 +23,8 @@ _RAW = {
 }  # fmt: skip
 
 
+UNDIVIDED_EVENTS, DIVIDED = 100_000, 8
+"""A chunk of more is divided into so many files by subject: a night of many chunks is computed in portions."""
 LONGEST_BYTES = 8 << 20
 """Of one event; collectors take far less."""
 
@@ -58,6 +60,7 @@ class Flatten:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flatten")
         self._waiting: Future[None] | None = None
         self._files: list[Path] = []
+        self._number = 0
         self._events = 0
 
     def take(self, chunk: tuple[Path, int]) -> None:
@@ -98,7 +101,6 @@ class Flatten:
 
     def _flatten(self, chunk: Path, events: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"part-{len(self._files)}.parquet"
         columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in _RAW.items()) + "}"
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE chunk AS SELECT * FROM read_csv({quoted(chunk)}, columns = {columns}, "
@@ -107,9 +109,19 @@ class Flatten:
         )
         chunk.unlink()
         self._upcast()
-        self._connection.execute(f"COPY ({_flat(self._filled())}) TO {quoted(file)} ({PARQUET})")
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE flat AS SELECT *, {portions.DIGIT} AS digit FROM ({_flat(self._filled())})"
+        )
         self._connection.execute("DROP TABLE chunk")
-        self._files.append(file)
+        of = DIVIDED if events > UNDIVIDED_EVENTS else 1
+        for portion in range(of):
+            file = self._folder / portions.file_name(self._number, portion, of)
+            listed = ", ".join(repr(digit) for digit in portions.digits(portion, of))
+            query = f"SELECT * EXCLUDE (digit) FROM flat WHERE digit IN ({listed})"
+            self._connection.execute(f"COPY ({query}) TO {quoted(file)} ({PARQUET})")
+            self._files.append(file)
+        self._connection.execute("DROP TABLE flat")
+        self._number += 1
         self._events += events
 
     def _upcast(self) -> None:

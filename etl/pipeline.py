@@ -32,7 +32,7 @@ from etl.engines.port import joined
 from etl.extract import BEGINNING, Mark, extract
 from etl.lake import Lake, Output, day_of
 from etl.ledger import Ledger
-from etl.stages.clean import clean, index, news, portions
+from etl.stages.clean import clean, index, portions_of
 from etl.stages.enrich import enrich
 from etl.stages.filter import keep
 from etl.stages.group import Affected, Days, group
@@ -196,7 +196,7 @@ def work_on(
         engine.view("tariff", tariffs.query(night.settings.trunks))
         yield Work(
             engine=engine, lake=night.lake, tenant=page.tenant, run=page.run, scratch=scratch, ledger=page,
-            as_of_us=inputs.as_of_us, stored=inputs.stored, settings=night.settings,
+            as_of_us=inputs.as_of_us, segments=inputs.files, stored=inputs.stored, settings=night.settings,
             rows_at_once=night.rows_at_once(lane), say=say,
         )  # fmt: skip
     finally:
@@ -228,9 +228,8 @@ def _restate(work: Work, days: Days, again: Sequence[date]) -> None:
 def _rewrite(work: Work, day: date, kind: Kind, affected: Affected, *, again: bool) -> None:
     """Writes the history of a day and, if that changed or it is to be done again, its facts."""
     work.say(f"clean {kind} {day}")
-    of = portions(work, day, kind, affected)
-    found = news(work, day, kind, of)
-    histories = [clean(work, day, kind, affected, found, portion, of) for portion in range(of)]
+    of = portions_of(work, day, kind, affected)
+    histories = [clean(work, day, kind, affected, portion, of) for portion in range(of)]
     reach("cleaned")
     dataset = f"history_{kind}"
     if again or work.now(dataset, day).digest != joined(histories).digest:

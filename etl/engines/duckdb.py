@@ -59,13 +59,6 @@ class DuckDb:
             self.connection.execute(f"COPY ({shaped}) TO {quoted(file)} ({PARQUET})", values)
             return self._written(folder, file, list(columns) if digest_of is None else digest_of)
 
-    def divide(self, query: str, by: str, folder: Path) -> dict[int, list[Path]]:
-        """See Engine."""
-        with plain_errors():
-            folder.mkdir(parents=True)
-            self.connection.execute(f"COPY ({query}) TO {quoted(folder)} (FORMAT parquet, PARTITION_BY ({by}))")
-            return sql.divided(folder, by)
-
     def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
         """See Engine."""
         with plain_errors():

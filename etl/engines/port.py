@@ -80,10 +80,6 @@ class Engine(Protocol):
         """
         ...
 
-    def divide(self, query: str, by: str, folder: Path) -> Mapping[int, Sequence[Path]]:
-        """Computes a query into scratch files, apart by the value of one of its columns, which they leave out."""
-        ...
-
     def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
         """A query's rows, as plain tuples; they are read to the end, or given up, before anything else is asked."""
         ...

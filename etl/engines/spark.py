@@ -65,13 +65,6 @@ class Spark:
             shaped.write.option("compression", "zstd").parquet(str(folder))
             return self._written(folder, list(columns) if digest_of is None else digest_of, columns)
 
-    def divide(self, query: str, by: str, folder: Path) -> dict[int, list[Path]]:
-        """See Engine."""
-        with _plain_errors():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self.session.sql(query).write.partitionBy(by).parquet(str(folder))
-            return sql.divided(folder, by)
-
     def rows(self, query: str, parameters: Parameters) -> Iterator[tuple[Any, ...]]:
         """See Engine."""
         with _plain_errors():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from dialer.errors import DialerError
 from etl.columns import Columns, Type
@@ -66,13 +65,6 @@ def digest_query(table: str, columns: Sequence[str], as_number: Callable[[str], 
         f"SELECT count(*) AS n, {', '.join(f'sum({piece}) AS s{i}' for i, piece in enumerate(pieces))} "
         f"FROM (SELECT md5({text}) AS h FROM {table}) AS hashed"
     )
-
-
-def divided(folder: Path, by: str) -> dict[int, list[Path]]:
-    """The files that an engine has written apart by a column, as every engine lays them out."""
-    return {
-        int(one.name.partition("=")[2]): sorted(one.glob("*.parquet")) for one in sorted(folder.glob(f"{by}=*"))
-    }  # fmt: skip
 
 
 def inline(columns: Columns, rows: Sequence[Sequence[Value]]) -> str:

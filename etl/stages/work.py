@@ -41,6 +41,8 @@ class Work:
     scratch: Path
     ledger: Ledger
     as_of_us: int
+    segments: tuple[Path, ...]
+    """What is taken in by this run."""
     stored: Mapping[tuple[str, date], Stored]
     """Every dataset and cohort day of the tenant that is read now."""
     settings: Settings

@@ -367,6 +367,7 @@ def test_a_day_in_portions_is_the_day_at_once(database, monkeypatch):
     again = [replace(told[5], at=told[5].at + timedelta(seconds=1))]
     for tenant, rows in (("whole", pipeline.ROWS_A_MB), ("parts", 0.2)):
         monkeypatch.setattr(pipeline, "ROWS_A_MB", rows)
+        monkeypatch.setattr(flatten, "UNDIVIDED_EVENTS", rows * 100)
         events = retold([*told, *late], tenant)
         same = [replace(again[0], tenant=tenant, id=events[5].id)]
         for night in (events[: len(told)], [*events[len(told) :], *same]):
@@ -380,3 +381,5 @@ def test_a_day_in_portions_is_the_day_at_once(database, monkeypatch):
     files = dict(database.rows("select tenant_id, max(cardinality(files)) from etl_output group by 1"))
     assert files["whole"] == 1
     assert files["parts"] > 3
+    segments = dict(database.rows("select tenant_id, max(cardinality(files)) from etl_segment group by 1"))
+    assert segments == {"whole": 1, "parts": flatten.DIVIDED}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialer.errors import DialerError
+from etl import portions
 from etl.columns import FILLED_BY, HISTORY, KNOWN, SEGMENT
 from etl.engines import duckdb, sql
 from etl.event_types import TYPES
@@ -100,3 +101,21 @@ def test_no_tenant_leads_out_of_the_lake(tenant):
     folder = Lake(Path("/lake")).of_tenant(tenant)
     assert folder.parent == Path("/lake")
     assert not {"..", "."} & set(folder.name.split("=", 1)[1:])
+
+
+def test_a_portion_needs_only_the_files_that_may_hold_it(engine):
+    divided = [Path(portions.file_name(0, portion, 8)) for portion in range(8)]
+    whole, other = Path(portions.file_name(1, 0, 1)), Path("part-0.parquet")
+    for of in portions.COUNTS:
+        found = [portions.holding([*divided, whole, other], portion, of) for portion in range(of)]
+        assert all({whole, other} <= set(files) for files in found)
+        assert {file for files in found for file in files} == {*divided, whole, other}
+    assert portions.holding(divided, 3, 8) == [divided[3]]
+    assert portions.holding(divided, 1, 4) == [divided[1], divided[5]]
+    engine.view("names", "SELECT * FROM (VALUES ('a'), ('b'), ('c'), ('d'), ('e')) AS t(subject)")
+    for of in portions.COUNTS:
+        counted = [
+            next(iter(engine.rows(f"SELECT count(*) FROM names WHERE {portions.condition(portion, of)}", {})))[0]
+            for portion in range(of)
+        ]
+        assert sum(counted) == 5
