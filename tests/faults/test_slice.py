@@ -13,7 +13,7 @@ import pytest
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
-MINUTES, SEED = "1.6", "7"
+MINUTES, SEED = "1.2", "7"
 FEWEST_CALLS, FEWEST_FAULTS = 60, 5
 """Below that nothing was tried: the slice must fail when no calls flow, too."""
 
