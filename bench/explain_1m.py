@@ -9,78 +9,41 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import sqlalchemy
 from sqlalchemy import Engine, text
 
 from bench.figure import Conditions, Figure, Result, Size, rounded
-from dialer.campaign.load import load_campaign
-from dialer.clock import utc_now
-from dialer.lab import postgres
+from bench.private import PrivateDatabase, private_database
 from dialer.monitoring.explain_facts import subject
-from dialer.settings import load
-from dialer.storage import event_log, funnel, migrate
-from dialer.storage.prepare import prepare
+from dialer.storage import funnel
 from dialer.storage.reading import reading
+from dialer.storage.session import sync_engine
 
 CONTACTS = 1_000_000
 ROUNDS = 5
 AIM_S = 3.0
-CAMPAIGN = """\
-campaign: bench
-contacts: {from: people.csv, numbers: [mobile], region: PL}
-calling: {window: {mon-sun: "00:00-24:00"}}
-capacity: {max_concurrent: 400, calls_per_second: 20, trunks: [carrier-a], caller_id: "+48221234567"}
-flow: {hello: {say: "Hello."}}
-"""
-SETTINGS = """\
-database: {database}
-mac_key_file: mac.key
-caller_ids: ["+48221234567"]
-nodes: [{{name: node-1, ami: {{secret_file: ami.secret}}}}]
-trunks: [{{name: carrier-a, node: node-1, host: 127.0.0.1, prefixes: ["+48", "+49"]}}]
-"""
 
 
 def explain_1m(folder: Path, size: Size) -> Result:
     """`dialer explain CAMPAIGN` with a million contacts, a million attempts and a million numbers on a list."""
     contacts = size.calls or CONTACTS
-    cluster = folder / "postgres"
-    cluster.mkdir()
-    # The cluster's own user must get there.
-    folder.chmod(0o755)
-    cluster.chmod(0o755)
-    try:
-        database = postgres.start_cluster(cluster)
-        engine = sqlalchemy.create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with private_database(folder) as database:
+        engine = sync_engine(database.settings)
         try:
-            return _measured(folder, engine, database, contacts)
+            return _measured(database, engine, contacts)
         finally:
             engine.dispose()
-    finally:
-        postgres.stop_cluster(cluster)
 
 
-def _measured(folder: Path, engine: Engine, database: str, contacts: int) -> Result:
-    settings_file = folder / "dialer.yaml"
-    settings_file.write_text(SETTINGS.format(database=database), encoding="utf-8")
-    (folder / "mac.key").write_text("k" * 64, encoding="utf-8")
-    (folder / "ami.secret").write_text("s" * 32, encoding="utf-8")
-    (folder / "campaign.yaml").write_text(CAMPAIGN, encoding="utf-8")
-    (folder / "people.csv").write_text("mobile\n+48501100101\n", encoding="utf-8")
-    migrate.upgrade(engine)
-    with engine.begin() as connection:
-        event_log.ensure_partitions(connection, utc_now())
-    prepare(engine, load_campaign(folder / "campaign.yaml"), utc_now())
+def _measured(database: PrivateDatabase, engine: Engine, contacts: int) -> Result:
     _fill(engine, contacts)
-    settings = load(settings_file)
 
     def statement() -> None:
         with reading(engine) as connection:
-            found = funnel.funnel(connection, subject(connection, settings, "bench").view)
+            found = funnel.funnel(connection, subject(connection, database.settings, "bench").view)
         assert found.contacts == contacts + 1, "the buckets add up to the list"
 
     def command() -> None:
-        words = ["explain", "bench", "--settings", str(settings_file)]
+        words = ["explain", "bench", "--settings", str(database.settings_file)]
         subprocess.run(
             [sys.executable, "-c", "import cli; cli.main()", *words], check=True, stdout=subprocess.DEVNULL
         )  # fmt: skip

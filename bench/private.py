@@ -28,7 +28,7 @@ database: {database}
 mac_key_file: mac.key
 caller_ids: ["+48221234567"]
 nodes: [{{name: node-1, ami: {{secret_file: ami.secret}}}}]
-trunks: [{{name: carrier-a, node: node-1, host: 127.0.0.1}}]
+trunks: [{{name: carrier-a, node: node-1, host: 127.0.0.1, prefixes: ["+48", "+49"]}}]
 """
 
 
@@ -37,6 +37,7 @@ class PrivateDatabase:
     """Where it is, and the process of its postmaster."""
 
     settings: Settings
+    settings_file: Path
     postmaster: int
 
 
@@ -65,6 +66,6 @@ def private_database(folder: Path) -> Iterator[PrivateDatabase]:
         finally:
             engine.dispose()
         first_line = (cluster / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0]
-        yield PrivateDatabase(settings=load(settings_file), postmaster=int(first_line))
+        yield PrivateDatabase(settings=load(settings_file), settings_file=settings_file, postmaster=int(first_line))
     finally:
         postgres.stop_cluster(cluster)

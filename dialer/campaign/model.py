@@ -20,7 +20,6 @@ from dialer.campaign.values import Duration, Part, Wrong, refuse
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 STEP_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z]{2,8})?$"
-KEYPAD = "0123456789*#"
 KEYS = r"^[0-9*#]{1,20}$"
 DIGITS = r"^[0-9]{1,2}(-[0-9]{1,2})?$"
 RANGE = r"^[0-9]{1,9}-[0-9]{1,9}$"
