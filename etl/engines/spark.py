@@ -113,7 +113,7 @@ def open(master: str) -> Spark:
 
 
 def _our_type(found: DataType) -> Type | str | None:
-    name = found.simpleString()
+    name: str = found.simpleString()
     return _OURS.get(name, name)
 
 
