@@ -86,7 +86,8 @@ class Shipper:
     async def close(self, within_s: float) -> None:
         """Returns when all is committed, or when the time is over; nothing is sent after that."""
         try:
-            await asyncio.wait_for(self._nothing_left.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._nothing_left.wait()
         except TimeoutError:
             log.error("rows_not_shipped", extra={"parcels": self._left})
         tasks = [task for task in (self._running, *self._apart) if task is not None]

@@ -87,7 +87,8 @@ class Supervisor:
             pause_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             log.error("worker_restarts", extra={"worker": index, "after_s": pause_s})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
 
     async def _live(self, index: int) -> None:
         """One worker from its start to its end."""
@@ -126,7 +127,8 @@ class Supervisor:
         try:
             while True:
                 try:
-                    beat = await asyncio.wait_for(beats.get(), patience_s)
+                    async with asyncio.timeout(patience_s):
+                        beat = await beats.get()
                 except TimeoutError:
                     log.error("worker_silent", extra={"pid": pid, "for_s": patience_s})
                     return
@@ -145,7 +147,8 @@ class Supervisor:
 async def _ended(process: asyncio.subprocess.Process) -> int:
     """The exit code; a process that is not on its way out is killed."""
     try:
-        return await asyncio.wait_for(process.wait(), EXIT_S)
+        async with asyncio.timeout(EXIT_S):
+            return await process.wait()
     except TimeoutError:
         # Not process.kill(): Popen reaps a process that just ended, and asyncio then never learns its exit code.
         with contextlib.suppress(ProcessLookupError):

@@ -30,7 +30,8 @@ class SpeechVoice:
             return known
         try:
             # Another dialogue may wait for the same file: one that gives up must not take it away.
-            path = await asyncio.wait_for(asyncio.shield(self._make(sound)), LIMIT_S)
+            async with asyncio.timeout(LIMIT_S):
+                path = await asyncio.shield(self._make(sound))
         except TimeoutError as error:
             raise DialerError(f"a sound was not made within {LIMIT_S:g} s: espeak-ng or the disk is slow.") from error
         name = str(path.with_suffix(""))

@@ -95,7 +95,8 @@ async def talk(port: int, requests: list[bytes], rate: float) -> list[float]:
         over = loop.create_future()
         overs.append(over)
         await loop.create_connection(lambda r=request, o=over: Person(r, spent_s, o), "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.wait_for(asyncio.gather(*overs), 30)
+    async with asyncio.timeout(30):
+        await asyncio.gather(*overs)
     if len(spent_s) != len(requests):
         raise SystemExit(f"{len(requests) - len(spent_s)} of {len(requests)} people heard no question")
     return spent_s

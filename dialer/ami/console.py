@@ -41,7 +41,8 @@ class Console:
         except OSError as error:
             raise self._away(f"cannot be run ({error.strerror})") from error
         try:
-            printed, complaint = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                printed, complaint = await process.communicate()
         except TimeoutError:
             raise self._away(f"did not answer in {TIMEOUT_S:g} s") from None
         finally:

@@ -132,7 +132,8 @@ class AmiLink:
         self._booted.clear()
         opening: asyncio.Future[Any] = loop.create_future()
         try:
-            made = await asyncio.wait_for(loop.create_connection(GuardedProtocol, host, port), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                made = await loop.create_connection(GuardedProtocol, host, port)
         except (OSError, TimeoutError) as error:
             raise AsteriskAway(
                 f"Asterisk's manager interface does not answer at {host}:{port} ({error or 'timeout'}). "
@@ -155,7 +156,8 @@ class AmiLink:
             answer = await self._ask(self._login)
             if str(answer.get("response")) != "Success":
                 raise self._refused(str(answer.get("message", "")), host, port)
-            await asyncio.wait_for(self._booted.wait(), BOOT_TIMEOUT_S)
+            async with asyncio.timeout(BOOT_TIMEOUT_S):
+                await self._booted.wait()
             boot = await self._learn_boot(host, port)
             if self._lost.is_set():
                 raise LinkLost("the link was lost during the login")
@@ -203,7 +205,8 @@ class AmiLink:
             await on_up()
             while not self._lost.is_set():
                 try:
-                    await asyncio.wait_for(self._stirred.wait(), PING_EVERY_S)
+                    async with asyncio.timeout(PING_EVERY_S):
+                        await self._stirred.wait()
                 except TimeoutError:
                     await self._ask({"Action": "Ping"})
                     continue
@@ -252,7 +255,8 @@ class AmiLink:
             crash_points.reach("ordered")
         self._pending.add(future)
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await future
         except TimeoutError:
             raise LinkLost(f"no answer from Asterisk in {timeout_s:g} s") from None
         finally:

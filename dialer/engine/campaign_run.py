@@ -211,7 +211,8 @@ class CampaignRun:
         """The planner wakes us each second, an order at once."""
         self._wake.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), 2 * PLAN_EVERY_S)
+            async with asyncio.timeout(2 * PLAN_EVERY_S):
+                await self._wake.wait()
 
     def _somebody_may_be_due(self) -> bool:
         totals = self._totals

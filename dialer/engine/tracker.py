@@ -241,12 +241,14 @@ class Tracker:
         finally:
             # With the database away the rows stay as they are, and the next run settles them.
             with suppress(TimeoutError, DialerError):
-                await asyncio.wait_for(asyncio.shield(self.flush()), LAST_FLUSH_S)
+                async with asyncio.timeout(LAST_FLUSH_S):
+                    await asyncio.shield(self.flush())
 
     async def _next_work(self) -> None:
         waiting = any(one.waits_until is not None for one in self._open.values())
         try:
-            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S if waiting else None)
+            async with asyncio.timeout(LOOK_EVERY_S if waiting else None):
+                await self._wake.wait()
         except TimeoutError:
             return
         await self._clock.sleep(GATHER_S)

@@ -35,6 +35,28 @@ async def test_an_unanswered_originate_is_never_sent_again():
     assert fake.count("Originate") == 1
 
 
+@pytest.mark.parametrize("turns_later", range(4))
+async def test_a_link_that_is_told_to_end_just_when_something_comes_ends(turns_later):
+    """asyncio.wait_for of Python 3.11 forgets a cancellation that comes together with what it waits for."""
+    fake = FakeAmi()
+    async with fake.serve() as port:
+        link, up = link_to(port), asyncio.Event()
+
+        async def on_up() -> None:
+            up.set()
+
+        keeping = asyncio.create_task(link.keep_up(on_up, lambda: None))
+        await up.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        link._stirred.set()
+        for _ in range(turns_later):
+            await asyncio.sleep(0)
+        keeping.cancel()
+        done, _ = await asyncio.wait([keeping], timeout=5)
+        assert done
+
+
 async def test_nothing_is_queued_while_the_link_is_down():
     """P2, P14: a call ordered during an outage must not leave after it."""
     fake = FakeAmi()

@@ -77,6 +77,8 @@ async def test_members_of_gzip_come_out_one_after_the_other():
         (b"plain", 400),
         (gzip.compress(b"x") + b"behind", 400),
     ],
+    # The bytes hold the second at which they were packed: no name for tests that several processes collect.
+    ids=["too much", "far too much", "too much in two", "cut off", "damaged", "none", "more behind"],
 )
 async def test_gzip_that_is_none_or_too_much_is_refused(packed, status):
     grown: list[int] = []
