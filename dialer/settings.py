@@ -293,6 +293,8 @@ class ReportSettings(_Part):
     """From a customer's message to the next of an agent."""
     resolution_within_s: int = Field(default=86_400, ge=1)
     """From a ticket's creation until it is solved for good."""
+    sla_hours: Literal["calendar", "opening"] = "calendar"
+    """By which hours these three run: all, or the opening hours of the ticket's group."""
 
 
 class Settings(_Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 
 from dialer.clock import to_us, utc_now
 from dialer.errors import InvalidInput
-from dialer.settings import Settings
+from dialer.settings import OpeningHours, Settings
 from dialer.storage import campaigns
-from etl import zones
+from etl import opening, zones
+from etl.columns import DAY_US
 from etl.engines.duckdb import DuckDb
 from etl.lake import Lake
 from etl.reports import database
@@ -72,7 +73,10 @@ class Machine:
             return found
 
         def carry(duck: DuckDb, name: str, question: Question, fields: Sequence[str]) -> None:
-            database.carry(self.connection, duck, name, question, fields)
+            if name == "opening":
+                promised_hours(duck, self.settings.opening_hours, question)
+            else:
+                database.carry(self.connection, duck, name, question, fields)
 
         return Sources(files=files, carry=carry)
 
@@ -125,6 +129,14 @@ class Machine:
             return last - timedelta(days=KEPT_DAYS)
         midnight = datetime(found.year, found.month, found.day, tzinfo=UTC)
         return min(zones.zone(zone, found, found).date_of(to_us(midnight)), last)
+
+
+def promised_hours(duck: DuckDb, hours: Iterable[OpeningHours], question: Question) -> None:
+    """Makes the table `opening` of what promises are measured by; it is empty where they are by all hours."""
+    first, last = question.from_us // DAY_US, max(question.to_us, question.as_of_us) // DAY_US + 1
+    held = hours if question.targets.sla_hours == "opening" else ()
+    query = opening.query(held, question.tenant, first, last)
+    duck.connection.execute(f"CREATE OR REPLACE TEMP TABLE opening AS {query}")
 
 
 def key_of(report: Report, said: str) -> tuple[Column, str] | str:

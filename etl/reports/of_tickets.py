@@ -31,7 +31,10 @@ def _state(name: str, state: str) -> Measure:
     return total(f"{name}_us", "piece_us", f"state = '{state}'")
 
 
-_STATES = ("available", "busy", "paused", "handling", "engaged", "talk", "hold", "acw", "ring", "ticket_work")
+_STATES = (
+    "logged_in", "available", "busy", "paused", "handling", "engaged", "talk", "hold", "acw", "ring", "ticket_work",
+)  # fmt: skip
+_DONE = ("login", "answered", "declined", "transferred", "solved", "passed_on")
 _SERVED = (
     # Named after the formulas of docs/metrics/queues.md.
     count("answered_in_time", "is_answered AND is_in_time"),
@@ -41,6 +44,8 @@ _SERVED = (
     count("answered_or_abandoned_late", "is_answered OR (is_abandoned AND NOT is_in_time)"),
     count("answered_in_time_or_abandoned_shortly", "(is_answered AND is_in_time) OR (is_abandoned AND is_short)"),
 )
+_WAITED = "is_answered OR outcome IN ('abandoned', 'leaveempty', 'timeout')"
+"""Nobody waits whom the queue did not take in, and who left it by a key asked for something else."""
 _REFUSALS = ("full", "joinempty", "leaveempty", "timeout", "exitwithkey")
 
 TICKETS = (
@@ -92,8 +97,9 @@ TICKETS = (
         name="sla_daily",
         says="One row a day, target, channel and group: how many promises were met, broken, or may still be met.",
         basis=f"{_CREATED}; for `next_response` the customers' waits that began in it",
-        base="sla", reads=("ticket_fact", "ticket_wait_fact"), kind="ticket", period=Period.DAY, reach_days=36500,
-        keys=(text("target"), _CHANNEL, _GROUP),
+        base="sla", reads=("ticket_fact", "ticket_wait_fact"), database=("opening",), kind="ticket",
+        period=Period.DAY, reach_days=36500,
+        keys=(text("target"), _CHANNEL, _GROUP, text("hours", says="what it is measured by: calendar or opening")),
         measures=(
             count("met", "is_met"), count("breached", "is_breached"), count("pending", "is_pending"),
             count("finished", "is_met OR is_breached"), Measure(name="within_us", sql="MAX(within_us)"),
@@ -123,15 +129,17 @@ TICKETS = (
             count("offered_but_short", "NOT (is_abandoned AND is_short)"),
             *(count(f"ended_{reason}", f"outcome = '{reason}'") for reason in _REFUSALS), count("open", "is_open"),
             total("answered_wait_us", "wait_us", "is_answered"), total("abandoned_wait_us", "wait_us", "is_abandoned"),
-            total("wait_us"), count("waited", "wait_us IS NOT NULL"), *_SERVED, total("talk_us"), total("hold_us"),
-            total("acw_us"), total("handle_us", "talk_us + hold_us + COALESCE(acw_us, 0)", "is_answered"),
-            total("declined"), total("transfers"),
+            total("waited_us", "wait_us", _WAITED), count("waited", _WAITED), *_SERVED, total("talk_us"),
+            total("hold_us"), total("acw_us"),
+            total("handle_us", "talk_us + hold_us + COALESCE(acw_us, 0)", "is_answered"), total("declined"),
+            total("transfers"),
         ),
         columns=(
             whole("offered"), whole("answered"), whole("abandoned"), whole("short_abandoned"),
             *(whole(reason, f"ended_{reason}") for reason in _REFUSALS), whole("open"),
             mean("asa", "answered_wait_us", "answered", "average speed of answer"),
-            mean("time_to_abandon", "abandoned_wait_us", "abandoned"), mean("avg_wait", "wait_us", "waited"),
+            mean("time_to_abandon", "abandoned_wait_us", "abandoned"), whole("waited"),
+            mean("avg_wait", "waited_us", "waited", "of all who waited, served or not"),
             whole("abandoned_but_short"), whole("offered_but_short"),
             percent("abandon", "abandoned_but_short", "offered_but_short"),
             *(whole(measure.name) for measure in _SERVED),
@@ -151,18 +159,19 @@ TICKETS = (
         reads=("agent_span_fact", "queue_work_fact", "ticket_work_fact", "ticket_fact", "ticket_move_fact"),
         period=Period.DAY, keys=(text("agent"),), reach_days=36500, most_days=366,
         measures=(
-            total("logged_in_us", "piece_us", "state IN ('available', 'busy', 'paused')"),
             *(_state(name, name) for name in _STATES),
             total("conversation_us", "piece_us", "state IN ('talk', 'hold', 'acw')"),
-            *(count(name, f"state = '{name}'") for name in ("login", "answered", "declined", "solved", "passed_on")),
+            *(count(name, f"state = '{name}'") for name in _DONE),
         ),
         columns=(
-            whole("logins", "login"), seconds("logged_in"), *(seconds(name) for name in _STATES),
-            whole("answered"), whole("declined", says="rung, and not taken (RONA)"),
+            whole("logins", "login"), *(seconds(name) for name in _STATES), whole("answered"),
+            whole("declined", says="rung, and not taken (RONA)"),
+            whole("transferred", says="conversations handed on, to an agent or a queue"),
             mean("aht", "conversation_us", "answered", "talk, hold and wrap-up a conversation"),
             percent("occupancy", "handling_us", "engaged_us", "at work, of the time at work or available"),
-            percent("utilisation", "engaged_us", "logged_in_us"), whole("tickets_solved", "solved"),
-            whole("tickets_passed_on", "passed_on"),
+            percent("utilisation", "engaged_us", "logged_in_us"),
+            whole("tickets_solved", "solved", "solved for now, by whose they were last"),
+            whole("tickets_passed_on", "passed_on", "to another agent"),
         ),
     ),
     Report(

@@ -11,11 +11,16 @@ from uuid import UUID
 
 import pytest
 
-from dialer.settings import OpeningHours
+from dialer.settings import OpeningHours, ReportSettings
 from etl.columns import FROM_PAYLOAD
+from etl.reports import make
+from etl.reports.asking import Machine
+from etl.reports.catalogue import REPORTS
+from etl.reports.options import Options
 from etl.sql.order import BY_NAME
 from tests.database.test_etl import read, require, run
 from tests.support.etl_events import Event, insert, ticket
+from tests.support.facts import shown
 from tests.support.metric_stream import stream
 from tests.support.reference_metrics import Event as Told
 from tests.support.reference_metrics import Facts, facts_of, ticket_facts
@@ -59,8 +64,17 @@ def test_facts_after_three_nights_equal_the_reference(
 def test_opening_hours_of_the_settings_hold(database: Any) -> None:
     """The ticket lives from 09:00 to 10:00 UTC of a Monday; it is assigned after a minute, and solved after 50."""
     hours = OpeningHours(tenant="acme", group="first", time_zone="Europe/Warsaw", open={"mon": "11:30-19:00"})
-    settings = database.settings.model_copy(update={"opening_hours": (hours,)})
+    targets = ReportSettings(sla_hours="opening", first_response_within_s=60)
+    settings = database.settings.model_copy(update={"opening_hours": (hours,), "reports": targets})
     insert(database.engine, ticket("T-1"))
     require(run(replace(database, settings=settings)))
     found = read(database, "ticket_business_fact", columns="hours_of, first_assignment_us, first_resolution_us")
     assert found == [("first", 0, 20 * 60_000_000)]
+    # Answered after two minutes, none of which was one of theirs; by all hours that is too late.
+    with database.engine.connect() as connection:
+        machine = Machine(settings, connection)
+        with machine.workshop() as duck:
+            wanted = machine.wanted(REPORTS["sla_daily"], Options(tenant="acme", time_zone="UTC"))
+            table = make.table(duck, machine.sources("acme"), wanted)
+            rows = shown(duck, table, ("target", "group", "hours", "met", "breached"))
+    assert rows == [("first_response", "first", "opening", 1, 0), ("full_resolution", "first", "opening", 1, 0)]

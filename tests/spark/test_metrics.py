@@ -77,7 +77,7 @@ def test_reports_have_equal_cells(spark_cluster, duck, tmp_path):
         file = tmp_path / f"{kind}.parquet"
         write_history(kind, placed(stream(kind, 5, subjects=200, longest=200)), file)
         for engine, folder in ((spark_cluster, tmp_path / "spark"), (duck, tmp_path / "duck")):
-            computed(engine, kind, [file], folder)
+            computed(engine, kind, [file], folder, HOURS)
     asked = question("America/Sao_Paulo", 4, at("+3d 15:30"))
     for name in OF_THESE:
         assert _cells(spark_cluster, name, asked) == _cells(duck, name, asked), name

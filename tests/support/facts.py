@@ -12,11 +12,12 @@ from typing import Any
 
 import duckdb
 
-from dialer.settings import ReportSettings
+from dialer.settings import OpeningHours, ReportSettings
 from etl import zones
 from etl.columns import HISTORY, Columns
 from etl.engines.duckdb import DuckDb
 from etl.reports import make
+from etl.reports.asking import promised_hours
 from etl.reports.catalogue import REPORTS
 from etl.reports.database import TABLES
 from etl.reports.forms import Table
@@ -64,6 +65,7 @@ class Given:
     campaign: int | None = None
     steps: Sequence[str] = ()
     fields: Sequence[str] = ()
+    hours: Sequence[OpeningHours] = ()
 
     def add(self, dataset: str, *rows: Row) -> None:
         """Rows of a dataset; the tenant's, if they do not say another."""
@@ -74,7 +76,8 @@ class Given:
         zone = zones.zone(self.zone, self.first, self.last)
         question = Question(
             tenant=TENANT, zone=zone, from_us=zone.day_us(self.first), to_us=zone.day_us(self.last + timedelta(days=1)),
-            as_of_us=at(self.as_of), campaign=self.campaign, targets=ReportSettings(),
+            as_of_us=at(self.as_of), campaign=self.campaign,
+            targets=ReportSettings(sla_hours="opening" if self.hours else "calendar"),
         )  # fmt: skip
         return Wanted(
             report=REPORTS[name], question=question, campaigns=self.campaigns, steps=self.steps, fields=self.fields
@@ -91,6 +94,9 @@ class Given:
             return [file]
 
         def carry(duck: DuckDb, name: str, question: Question, fields: Sequence[str]) -> None:
+            if name == "opening":
+                promised_hours(duck, self.hours, question)
+                return
             columns = dict(TABLES[name].columns) | {f"field_{one}": "STRING" for one in fields}
             file = self.folder / f"{name}.parquet"
             write_parquet(columns, self.rows.get(name, ()), file)

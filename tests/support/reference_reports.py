@@ -133,7 +133,28 @@ def _cohort(rows: list[Row], ages: list[int]) -> Row:
     return cell
 
 
-def sla_daily(facts: Facts, asked: Asked, within_us: Mapping[str, int]) -> Cells:
+class Shop:
+    """Open every day of its zone from one hour to another."""
+
+    def __init__(self, zone: str, opens: int, closes: int) -> None:
+        self.zone, self.opens, self.closes = ZoneInfo(zone), opens, closes
+
+    def open_us(self, begin_us: int, end_us: int) -> int:
+        """How much of a stretch lies in its hours, day after day."""
+        first, last = ((EPOCH + us * MICROSECOND).astimezone(self.zone).date() for us in (begin_us, end_us))
+        total_us = 0
+        for number in range((last - first).days + 1):
+            edges = (
+                datetime.combine(first + timedelta(days=number), time(hour), self.zone)
+                for hour in (self.opens, self.closes)
+            )
+            opens_us, closes_us = ((edge.astimezone(UTC) - EPOCH) // MICROSECOND for edge in edges)
+            total_us += max(0, min(end_us, closes_us) - max(begin_us, opens_us))
+        return total_us
+
+
+def sla_daily(facts: Facts, asked: Asked, within_us: Mapping[str, int], shops: Mapping[str, Shop]) -> Cells:
+    """By all hours, but for groups that have a shop."""
     tickets = {row["ticket"]: row for row in named(facts, "ticket_fact")}
     promises = [
         (target, ticket, ticket["created_us"], ticket[f"{target}_us"])
@@ -147,10 +168,14 @@ def sla_daily(facts: Facts, asked: Asked, within_us: Mapping[str, int]) -> Cells
     for target, ticket, at, took in promises:
         if (day := asked.day(at)) is None:
             continue
-        past = took if took is not None else asked.as_of_us - at
+        past = took if took is not None else max(0, asked.as_of_us - at)
+        shop = shops.get(ticket["first_group"])
+        past = shop.open_us(at, at + past) if shop else past
         how = "breached" if past > within_us[target] else "pending" if took is None else "met"
-        cells[asked.text(day[0]), target, ticket["channel"], ticket["first_group"]][how] += 1
+        hours = "opening" if shop else "calendar"
+        cells[asked.text(day[0]), target, ticket["channel"], ticket["first_group"], hours][how] += 1
     for cell in cells.values():
+        cell["finished"] = cell["met"] + cell["breached"]
         cell["sla_pct"] = percent(cell["met"], cell["met"] + cell["breached"])
     return dict(cells)
 
@@ -179,11 +204,19 @@ def _quarter(rows: list[Row], within_us: int, short_us: int) -> Row:
     an, ab = len(answered), len(gave_up)
     an_t = sum(row["wait_us"] <= within_us for row in answered)
     ab_t, ab_5 = sum(wait <= within_us for wait in gave_up), sum(wait <= short_us for wait in gave_up)
+    waited = ("abandoned", "leaveempty", "timeout")
+    waits = [row["wait_us"] for row in rows if row["answered_us"] is not None or row["outcome"] in waited]
     handled = sum(row["talk_us"] + row["hold_us"] + (row["acw_us"] or 0) for row in answered)
     return {
         "offered": len(rows), "answered": an, "abandoned": ab, "short_abandoned": ab_5,
-        "full": sum(row["outcome"] == "full" for row in rows), "open": sum(row["is_open"] for row in rows),
+        **{reason: sum(row["outcome"] == reason for row in rows)
+           for reason in ("full", "joinempty", "leaveempty", "timeout", "exitwithkey")},
+        "answered_in_time": an_t, "abandoned_in_time": ab_t, "ended_in_time": an_t + ab_t,
+        "answered_or_abandoned": an + ab, "answered_or_abandoned_late": an + ab - ab_t,
+        "answered_in_time_or_abandoned_shortly": an_t + ab_5, "abandoned_but_short": ab - ab_5,
+        "offered_but_short": len(rows) - ab_5, "open": sum(row["is_open"] for row in rows),
         "asa_s": seconds(sum(row["wait_us"] for row in answered), an), "time_to_abandon_s": seconds(sum(gave_up), ab),
+        "waited": len(waits), "avg_wait_s": seconds(sum(waits), len(waits)),
         "abandon_pct": percent(ab - ab_5, len(rows) - ab_5),
         "service_level_f1_pct": percent(an_t + ab_t, an + ab), "service_level_f2_pct": percent(an_t, an),
         "service_level_f3_pct": percent(an_t, an + ab), "service_level_f4_pct": percent(an_t, an + ab - ab_t),
@@ -224,6 +257,7 @@ def _done(facts: Facts) -> Iterator[Row]:
     for row in named(facts, "queue_work_fact"):
         if row["state"] == "ring" and row["ended_by"] == "declined":
             yield {"agent": row["agent"], "what": "declined", "at": row["end_us"]}
+    yield from _handed_on(named(facts, "queue_work_fact"))
     logins = by(named(facts, "agent_span_fact"), lambda row: (row["agent"], row["session"]))
     for (agent, _), rows in logins.items():
         yield {"agent": agent, "what": "login", "at": min(row["begin_us"] for row in rows)}
@@ -235,6 +269,14 @@ def _done(facts: Facts) -> Iterator[Row]:
             yield {"agent": row["from_name"], "what": "passed_on", "at": row["at_us"]}
 
 
+def _handed_on(work: list[Row]) -> Iterator[Row]:
+    talks = {(row["entry"], row["agent"], row["begin_us"]) for row in work if row["state"] == "talk"}
+    for row in work:
+        kept = (row["entry"], row["agent"], row["end_us"]) in talks
+        if row["state"] in ("talk", "hold") and row["ended_by"] == "transferred" and not kept:
+            yield {"agent": row["agent"], "what": "transferred", "at": row["end_us"]}
+
+
 def _agents_day(times: list[Row], acts: list[Row]) -> Row:
     def spent(*states: str) -> int:
         return sum(row["end_us"] - row["begin_us"] for row in times if row["state"] in states)
@@ -244,12 +286,14 @@ def _agents_day(times: list[Row], acts: list[Row]) -> Row:
 
     work = ("talk", "hold", "acw", "ticket_work")
     acted = [act["what"] for act in acts]
-    logged_in, busy = spent("available", "busy", "paused"), union(*work, "available")
+    logged_in, busy = union("available", "busy", "paused"), union(*work, "available")
     return {
         "logins": acted.count("login"), "logged_in_s": seconds(logged_in), "available_s": seconds(spent("available")),
         "paused_s": seconds(spent("paused")), "talk_s": seconds(spent("talk")), "hold_s": seconds(spent("hold")),
         "acw_s": seconds(spent("acw")), "ring_s": seconds(spent("ring")), "handling_s": seconds(union(*work)),
+        "engaged_s": seconds(busy), "busy_s": seconds(spent("busy")), "ticket_work_s": seconds(spent("ticket_work")),
         "answered": acted.count("answered"), "declined": acted.count("declined"),
+        "transferred": acted.count("transferred"),
         "aht_s": seconds(spent("talk", "hold", "acw"), acted.count("answered")),
         "occupancy_pct": percent(union(*work), busy), "utilisation_pct": percent(busy, logged_in),
         "tickets_solved": acted.count("solved"), "tickets_passed_on": acted.count("passed_on"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
+from dialer.settings import OpeningHours
 from etl.reports import forms, query
 from etl.reports.catalogue import REPORTS
 from etl.reports.model import Period
 from etl.reports.options import PROFILES
-from tests.support.facts import call, given, shown
+from tests.support.facts import DAY, call, given, shown
 from tests.support.stories import at
 
 SECOND = 1_000_000
@@ -285,6 +286,23 @@ def test_waits_belong_to_the_quarter_in_which_they_began(facts):
     ]  # fmt: skip
 
 
+def test_who_waited_and_who_was_not_let_in(facts):
+    facts.add(
+        "queue_fact", entry(1, "10:00", 10, "completed"), entry(2, "10:00", 4, "abandoned"),
+        entry(3, "10:00", 30, "abandoned"), entry(4, "10:00", 60, "timeout"), entry(5, "10:00", 16, "leaveempty"),
+        entry(6, "10:00", 0, "full"), entry(7, "10:00", 0, "joinempty"), entry(8, "10:00", 20, "exitwithkey"),
+        entry(9, "10:00", 0, None, is_open=True, wait_us=None, ended_us=None),
+    )  # fmt: skip
+    (row,) = facts.report("queue_intervals_15m")
+    wanted = {
+        "offered": 9, "answered": 1, "abandoned": 2, "short_abandoned": 1, "full": 1, "joinempty": 1, "leaveempty": 1,
+        "timeout": 1, "exitwithkey": 1, "open": 1, "asa_s": "10.000", "time_to_abandon_s": "17.000", "waited": 5,
+        # (10 + 4 + 30 + 60 + 16) / 5: answered, abandoned, timeout, leaveempty.
+        "avg_wait_s": "24.000", "abandon_pct": "12.50",
+    }  # fmt: skip
+    assert {name: _plain(row[name]) for name in wanted} == wanted
+
+
 def span(state: str, begin: str, end: str | None, code: str | None = None) -> dict[str, object]:
     return {"session": "s1", "agent": "ann", "state": state, "code": code, "begin_us": at(begin),
             "end_us": at(end) if end else None}  # fmt: skip
@@ -336,6 +354,47 @@ def test_time_is_cut_at_the_quarters(tmp_path):
         assert sum(s for (_, state, _), s in spent.items() if state in ("available", "busy", "paused")) == 3600
 
 
+def test_an_agents_time_is_never_below_nothing_nor_counted_twice(tmp_path):
+    with given(tmp_path, as_of="11:00") as facts:
+        facts.add(
+            "agent_span_fact", span("available", "10:00", "10:30"),
+            span("available", "10:20", "10:40") | {"session": "s2"},
+            # Whose clock is ahead of ours: it has begun, and has not lasted.
+            span("paused", "11:02", None, "lunch"),
+        )  # fmt: skip
+        facts.add(
+            "queue_work_fact", bound(1, "talk", "10:05", "10:10", "transferred"), bound(2, "talk", "10:06", "10:06"),
+            bound(3, "talk", "10:15", "10:16", "held"), bound(3, "hold", "10:16", "10:17", "transferred"),
+            bound(4, "talk", "10:20", "10:21", "held"), bound(4, "hold", "10:21", "10:22", "transferred"),
+            bound(4, "talk", "10:22", "10:25", "ended"), bound(5, "talk", "11:01", "11:01") | {"end_us": None},
+            bound(6, "ring", "11:01", "11:01") | {"end_us": None},
+        )  # fmt: skip
+        facts.add("ticket_work_fact", {"ticket": "T1", "agent": "ann", "begin_us": at("11:01"), "end_us": None})
+        (row,) = facts.report("agent_daily")
+        wanted = {
+            # Two logins of one agent at once: available twice, logged in once.
+            "logins": 2, "logged_in_s": 2400, "available_s": 3000, "paused_s": 0, "engaged_s": 2400,
+            "talk_s": 600, "hold_s": 120, "handling_s": 720, "ring_s": 0, "ticket_work_s": 0,
+            # To answer takes no time; to hand a caller to oneself is no transfer.
+            "answered": 5, "transferred": 2, "occupancy_pct": Decimal("30.00"), "utilisation_pct": Decimal("100.00"),
+        }  # fmt: skip
+        assert {name: row[name] for name in wanted} == wanted
+        rows = facts.report("agent_intervals", "state", "spent_s", "times")
+        assert all(spent >= 0 for _, spent, _ in rows)
+        assert sum(times for state, _, times in rows if state == "talk") == 4
+
+
+@pytest.mark.parametrize(("days_ago", "hours", "next_day"), [(27, 25, 13), (237, 23, 14)])
+def test_a_day_on_which_the_clock_changes_is_as_long_as_it_is(tmp_path, days_ago, hours, next_day):
+    day = DAY - timedelta(days=days_ago)
+    with given(tmp_path, zone="Europe/Warsaw", first=day, last=day + timedelta(days=1), as_of="23:59") as facts:
+        facts.add("agent_span_fact", span("available", f"+-{days_ago + 1}d 12:00", f"+-{days_ago - 1}d 12:00"))
+        # The next day began at 23:00 or 22:00 UTC; she leaves at 12:00.
+        assert facts.report("agent_daily", "logged_in_s") == [(hours * 3600,), (next_day * 3600,)]
+        spent = [int(s) for state, s in facts.report("agent_intervals", "state", "spent_s") if state == "available"]
+        assert spent == [900] * (hours + next_day) * 4
+
+
 def test_a_days_tickets_and_its_backlog(tmp_path):
     with given(tmp_path, first=date(2026, 11, 20), as_of="+1d 01:00") as facts:
         facts.add(
@@ -385,6 +444,45 @@ def test_promises_are_met_broken_or_pending(tmp_path):
             ("first_response", "3600.000", 1, 2, 1, "33.33"),
             ("full_resolution", "86400.000", 0, 0, 4, None),
             ("next_response", "3600.000", 1, 0, 1, "100.00"),
+        ]
+
+
+def test_promises_in_opening_hours(tmp_path):
+    """From Friday 16:30 in Warsaw; the 21st is a Saturday, and it is Monday, an hour after the opening."""
+    hours = OpeningHours(tenant="acme", group="a", time_zone="Europe/Warsaw", open={"mon-fri": "09:00-17:00"})
+    friday, saturday = at("+-1d 15:30"), at("12:00")
+
+    def ticket(name: str, created_us: int, response: str | None, group: str | None = "a") -> dict[str, object]:
+        return {"ticket": name, "channel": "email", "first_group": group, "created_us": created_us,
+                "first_response_us": at(response) - created_us if response else None}  # fmt: skip
+
+    with given(tmp_path, first=date(2026, 11, 20), as_of="+2d 09:00", hours=[hours]) as facts:
+        facts.add(
+            "ticket_fact",
+            ticket("half an hour before the weekend, and half an hour after it", friday, "+2d 08:30"),
+            ticket("a second too late", friday, "+2d 08:30:01"),
+            ticket("too late already", friday, None),
+            ticket("an hour now", saturday, None),
+            ticket("answered though nobody had to be there", saturday, "+1d 12:00"),
+            ticket("its group has no hours, nor has its tenant", saturday, None, "b"),
+            ticket("of no group", saturday, "13:00", None),
+        )
+        facts.add(
+            "ticket_wait_fact",
+            {"ticket": "too late already", "asked_us": at("+-1d 15:50"), "answered_us": at("22:00")},
+            {"ticket": "too late already", "asked_us": at("22:10")},
+            {"ticket": "of no group", "asked_us": at("10:00"), "answered_us": at("11:00:00.000001")},
+        )
+        columns = ("period_start_local", "group", "hours", "met", "breached", "pending", "sla_pct")
+        rows = [(row[0], row[1][8:10], *map(_plain, row[2:])) for row in facts.report("sla_daily", "target", *columns)]
+        assert [row for row in rows if row[0] != "full_resolution"] == [
+            ("first_response", "20", "a", "opening", 1, 2, 0, "33.33"),
+            ("next_response", "20", "a", "opening", 1, 0, 0, "100.00"),
+            ("first_response", "21", "a", "opening", 1, 0, 1, "100.00"),
+            ("first_response", "21", "b", "calendar", 0, 1, 0, "0.00"),
+            ("first_response", "21", None, "calendar", 1, 0, 0, "100.00"),
+            ("next_response", "21", "a", "opening", 0, 0, 1, None),
+            ("next_response", "21", None, "calendar", 0, 1, 0, "0.00"),
         ]
 
 

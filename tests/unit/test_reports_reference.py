@@ -12,22 +12,23 @@ from tests.support import reference_reports
 from tests.support.metric_stream import stream
 from tests.support.reference_metrics import facts_of, ticket_facts
 from tests.support.reference_queues import agent_facts, queue_facts
-from tests.support.reference_reports import Asked
+from tests.support.reference_reports import Asked, Shop
 from tests.support.report_figures import question, report
 from tests.support.stories import at, computed, placed, write_history
 
 OF_ONE = {"ticket": ticket_facts, "queue_entry": queue_facts, "agent_session": agent_facts}
+OPEN = ("first_line", "back_office")
 HOURS = [
     OpeningHours(tenant="acme", group=group, time_zone="Europe/Warsaw", open={"mon-sun": "08:00-18:00"})
-    for group in ("first_line", "back_office")
+    for group in OPEN
 ]
 DAYS = 4
-AS_OF_US = {"agent_daily": at("+90d 00:00")}
-"""When the facts were made; else in the midst of the days, so that promises and backlogs are not over."""
+AS_OF_US = at("+3d 15:30")
+"""In the midst of the days, so that promises, backlogs and times at work are not over; and some have not begun."""
 TARGETS = ReportSettings()
 KEYS = {
     "ticket_cohort_daily": ("period_start_local", "channel", "group"),
-    "sla_daily": ("period_start_local", "target", "channel", "group"),
+    "sla_daily": ("period_start_local", "target", "channel", "group", "hours"),
     "transfers_matrix": ("what", "from", "to"),
     "queue_intervals_15m": ("period_start_local", "queue", "channel"),
     "agent_daily": ("period_start_local", "agent"),
@@ -41,6 +42,7 @@ AGAIN = {
             "next_response": TARGETS.next_response_within_s * 10**6,
             "full_resolution": TARGETS.resolution_within_s * 10**6,
         },
+        {group: Shop("Europe/Warsaw", 8, 18) for group in OPEN},
     ),
     "transfers_matrix": reference_reports.transfers_matrix,
     "queue_intervals_15m": lambda facts, asked: reference_reports.queue_intervals_15m(
@@ -72,9 +74,8 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("name", AGAIN)
 def test_figures_of_reports_equal_the_reference(made, name, zone):
     engine, files, facts = made
-    as_of_us = AS_OF_US.get(name, at("+3d 15:30"))
-    found = report(engine, name, question(zone, DAYS, as_of_us), files)
-    wanted = AGAIN[name](facts, Asked(zone, date(2026, 11, 21), DAYS, as_of_us))
+    found = report(engine, name, question(zone, DAYS, AS_OF_US), files)
+    wanted = AGAIN[name](facts, Asked(zone, date(2026, 11, 21), DAYS, AS_OF_US))
     cells = {tuple(row[key] for key in KEYS[name]): row for row in found}
     assert len(cells) == len(found)
     assert set(cells) == set(wanted)
