@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
@@ -17,18 +20,23 @@ from etl.columns import ERASED, HISTORY, SEGMENT, SUBJECT_INDEX, Columns
 from etl.engines.sql import inline
 from etl.lake import from_day_number
 from etl.ledger import Ledger
+from etl.leftovers import clear_up, forget_strangers
 from etl.pipeline import Night, inputs_of, publish, turn, work_on
-from etl.retain import forget, remove, replaced_by
+from etl.retain import forget
+from etl.sql.order import BY_NAME
 from etl.stages.clean import digested
 from etl.stages.enrich import enrich
 from etl.stages.work import INDEX, Work
 
 _PEOPLE = text("""
-select distinct p.id, p.person_key from person p
+select distinct p.id from person p
 left join contact c on c.person_id = p.id left join attempt a on a.person_id = p.id
 where p.tenant_id = :tenant and (p.person_key = :person or :number = any(c.numbers) or a.number = :number)
+order by p.id
 """)
-_ATTEMPTS = text("select id, state, submitting_at from attempt where person_id = any(:people)")
+_ATTEMPTS = text("select id, state, submitting_at from attempt where person_id = any(:people) order by id")
+# As a claim does: none of them begins a call until it is over.
+_HELD = text("select 1 from contact where person_id = any(:people) order by id for update")
 # Every row stays, so that what was counted is counted still; only what it says of the person goes.
 _FORGET = {
     name: text(statement)
@@ -37,6 +45,8 @@ _FORGET = {
         "tries": "update answer_try set keys = '' where attempt_id = any(:calls)",
         "results": "update flow_result set detail = null, callback_at = null where attempt_id = any(:calls)",
         "digits": "update cel_event set digit = null where attempt_id = any(:calls) and digit is not null",
+        # The number stays on the list: what is not known any more is in which call it asked for that.
+        "wishes": "update dnc set attempt_id = null where attempt_id = any(:calls)",
         "calls": f"update attempt set number = '{guards.ERASED}' where id = any(:calls)",
         "events": """
             update event set payload = payload - '{value,keys,callback_at}'::text[]
@@ -53,11 +63,23 @@ _FORGET = {
 _FORGET_REQUESTER = text("""
 update event set payload = payload - 'requester' where tenant_id = :tenant and payload ->> 'requester' = :requester
 """)
+# As a whole text, for it may be part of another's; in what is no JSON nobody knows where one ends.
 _FORGET_LETTERS = text("""
-delete from event_dead where tenant_id = :tenant and position(convert_to(:requester, 'UTF8') in raw) > 0
+delete from event_dead where tenant_id = :tenant and (
+  position(convert_to(to_json(cast(:requester as text))::text, 'UTF8') in raw) > 0
+  or position(convert_to(:escaped, 'UTF8') in raw) > 0
+  or reason = 'not_json' and position(convert_to(:requester, 'UTF8') in raw) > 0)
+""")
+_IN_LAKE = text("select 1 from etl_tenant where tenant_id = :tenant")
+_UNREAD = text("""
+select o.dataset, o.day, o.run, o.files from etl_output o
+where o.tenant_id = :tenant and o.dataset = any(:datasets) and not exists (
+  select from etl_pointer p where (p.tenant_id, p.dataset, p.day, p.run) = (o.tenant_id, o.dataset, o.day, o.run))
 """)
 _SEGMENTS = text("select run, day, files from etl_segment where tenant_id = :tenant order by run")
 _SEGMENT_IS = text("update etl_segment set files = :files, bytes = :bytes where run = :run")
+_ANSWERS = {"history_call": ("subject", HISTORY["call"]), "answer_fact": ("call", BY_NAME["answer_fact"].columns)}
+"""Datasets that hold what people answered: which of their columns is the call."""
 _CLOCKS = timedelta(hours=1)
 """Clocks of hosts differ: an event may be dated before its attempt."""
 
@@ -99,6 +121,9 @@ def erase(night: Night, tenant: str, whom: Whom, who: str, why: str, say: Callab
         days = _erase_in_lake(night, tenant, names, say) if names else []
         say("PostgreSQL")
         with plain_errors(), night.database.begin() as connection:
+            connection.execute(_HELD, {"people": people})
+            if _found(connection, tenant, whom) != (people, calls):
+                raise RefusedBySafety("they were called meanwhile. Nobody was forgotten yet: run it again.")
             values = {
                 "tenant": tenant, "people": people, "calls": [row.id for row in calls], "names": names,
                 "since": min((row.submitting_at for row in calls), default=utc_now()) - _CLOCKS,
@@ -123,7 +148,9 @@ def _found(connection: Connection, tenant: str, whom: Whom) -> tuple[list[int], 
 
 def _forget_requester(night: Night, tenant: str, requester: str, who: str, why: str) -> Erased:
     """Of tickets the lake holds nothing that names a person."""
-    values = {"tenant": tenant, "requester": requester}
+    if not requester:
+        raise InvalidInput("--requester is empty: say who. Nothing was changed.")
+    values = {"tenant": tenant, "requester": requester, "escaped": json.dumps(requester)}
     with plain_errors(), night.database.begin() as connection:
         counts = {
             "events": connection.execute(_FORGET_REQUESTER, values).rowcount,
@@ -140,10 +167,15 @@ def _forget_requester(night: Night, tenant: str, requester: str, who: str, why: 
 
 def _erase_in_lake(night: Night, tenant: str, calls: Sequence[str], say: Callable[[str], None]) -> list[date]:
     """Writes anew every file that holds what was answered in these calls, and removes the old ones at once."""
-    inputs = inputs_of(night, tenant)
-    if inputs is None:
-        return []
+    with plain_errors(), night.database.begin() as connection:
+        if connection.execute(_IN_LAKE, {"tenant": tenant}).one_or_none() is None:
+            return []
     page = Ledger(night.database, tenant, night.etl.engine)
+    page.open()
+    clear_up(night, tenant, page.killed())
+    # What PostgreSQL does not know cannot be written anew.
+    forget_strangers(night, tenant, older_than=utc_now())
+    inputs = inputs_of(night, tenant)
     page.know(as_of_us=inputs.as_of_us)
     try:
         with work_on(night, page, "patient", inputs, say) as work:
@@ -159,9 +191,10 @@ def _erase_in_lake(night: Night, tenant: str, calls: Sequence[str], say: Callabl
                 work.keep("history_call", day, [written])
             _rewrite_segments(night, work)
             publish(night, page, replace(inputs, segments=()), work.made)
-        forget(night, tenant, replaced_by(night, tenant, page.run))
+            _forget_unread(night, work)
     except Exception as error:
-        page.fail(str(error))
+        if page.fail(str(error)):
+            clear_up(night, tenant, [page.run])
         raise
     return days
 
@@ -185,19 +218,39 @@ def _without_answers(table: str, columns: Columns) -> str:
 
 
 def _rewrite_segments(night: Night, work: Work) -> None:
+    """Writes anew the segments that hold these calls, each within its own run: it is read whatever becomes of ours."""
     with plain_errors(), night.database.begin() as connection:
         segments = connection.execute(_SEGMENTS, {"tenant": work.tenant}).all()
     for row in segments:
-        old = [night.lake.root / name for name in row.files]
-        work.engine.register("segment", old, SEGMENT)
-        found = work.engine.rows("SELECT count(*) FROM segment JOIN erased ON erased.call = segment.subject", {})
-        if list(found) == [(0,)]:
+        if not _holds(work, row.files, "subject", SEGMENT):
             continue
-        folder = night.lake.folder(work.tenant, "segment", row.day, work.run) / str(row.run)
-        written = work.engine.write(_without_answers("segment", SEGMENT), {}, SEGMENT, folder)
+        folder = night.lake.folder(work.tenant, "segment", row.day, row.run)
+        anew = folder / f"without-{work.run}"
+        written = work.engine.write(_without_answers("there", SEGMENT), {}, SEGMENT, anew)
         names = [str(file.relative_to(night.lake.root)) for file in written.files]
         with plain_errors(), night.database.begin() as connection:
             values = {"run": row.run, "files": names, "bytes": written.bytes}
             connection.execute(_SEGMENT_IS, values)
-        for parent in {file.parent for file in old}:
-            remove(parent)
+        # What an erasure that was killed had written too.
+        for path in folder.iterdir():
+            if path != anew:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _forget_unread(night: Night, work: Work) -> None:
+    """Removes what nobody reads any more and holds these calls, whichever run and day they stood under then."""
+    with plain_errors(), night.database.begin() as connection:
+        unread = connection.execute(_UNREAD, {"tenant": work.tenant, "datasets": list(_ANSWERS)}).all()
+    forget(night, work.tenant, [row for row in unread if _holds(work, row.files, *_ANSWERS[row.dataset])])
+
+
+def _holds(work: Work, names: Sequence[str], subject: str, columns: Columns) -> bool:
+    """Whether files of the lake hold some of the calls; registers those that there are as `there`."""
+    files = [path for name in names if (path := work.lake.root / name).exists()]
+    work.engine.register("there", files, columns)
+    found = work.engine.rows(f"SELECT count(*) FROM there JOIN erased ON erased.call = there.{subject}", {})
+    return list(found) != [(0,)]

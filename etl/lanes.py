@@ -17,6 +17,7 @@ from dialer.errors import DialerError
 from dialer.storage.session import plain_errors
 from etl import pipeline
 from etl.ledger import Ledger
+from etl.leftovers import clear_up
 from etl.pipeline import Elsewhere, Lane, Night
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,17 @@ def run_night(night: Night, names: Sequence[str], again: Sequence[date], watch: 
             if isinstance(found, Result):
                 results.append(found)
             else:
-                lane: Lane = "quick" if found <= QUICK_ROWS else "patient"
+                lane = _lane(night, found)
                 waiting.append(lanes[lane].submit(one.take_in, lane))
         return results + [future.result() for future in waiting]
     finally:
         for pool in lanes.values():
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _lane(night: Night, rows: int) -> Lane:
+    """Of Spark there is one session in a process, and in that the names of two tenants would mix."""
+    return "quick" if rows <= QUICK_ROWS and night.etl.engine == "duckdb" else "patient"
 
 
 class _Turn:
@@ -99,6 +105,7 @@ class _Turn:
         """Extracts; returns how many rows wait to be taken in, or the result when that is all."""
         try:
             self._say("extract")
+            self._page.open()
             with pipeline.turn(self._night, self._tenant):
                 return pipeline.dump(self._night, self._page, self._seen)
         except Exception as error:
@@ -108,6 +115,7 @@ class _Turn:
         """Takes in what was dumped."""
         try:
             with pipeline.turn(self._night, self._tenant):
+                self._page.go_on()
                 days = pipeline.take_in(self._night, self._page, lane, self._again, self._say)
         except Exception as error:
             return self._failed(error)
@@ -126,8 +134,10 @@ class _Turn:
         message = str(error) if isinstance(error, DialerError) else f"{type(error).__name__}: {error}"
         if not isinstance(error, DialerError):
             log.exception("the run of %s failed", self._tenant, extra={"event": "etl.failed"})
+        # A disk that is full must not stay so for what nobody will read.
         with suppress(DialerError):
-            self._page.fail(message)
+            if self._page.fail(message):
+                clear_up(self._night, self._tenant, [self._page.run])
         result = Result(
             tenant=self._tenant, run=self._page.run, error=message, elsewhere=isinstance(error, Elsewhere)
         )  # fmt: skip

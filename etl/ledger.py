@@ -32,14 +32,20 @@ _DECIDING = (
     "tariffs.py",
     "event_types.py",
 )
+# Who waits for its next turn may have been taken for dead.
+_ALIVE = text("update etl_run set state = 'running', ended_at = null where run = :run and state = 'killed'")
 _KILLED = text("""
 update etl_run set state = 'killed', ended_at = clock_timestamp()
 where tenant_id = :tenant and state = 'running' and run <> :run returning run
 """)
-_ENDED = text("update etl_run set state = 'done', ended_at = clock_timestamp(), days = :days where run = :run")
-_FAILED = text("""
-update etl_run set state = 'failed', ended_at = clock_timestamp(), error = :error where run = :run and state = 'running'
+_HELD = text("select 1 from etl_run where run = :run and state = 'running' for no key update")
+_ENDED = text("""
+update etl_run set state = 'done', ended_at = clock_timestamp(), days = :days where run = :run and state = 'running'
 """)
+_FAILED = text("""
+update etl_run set state = 'failed', ended_at = clock_timestamp(), error = :error where run = :run and state <> 'done'
+""")
+_LOST = "this run lost its turn, and another one has begun; this one's result is given up."
 
 
 @cache
@@ -77,15 +83,25 @@ class Ledger:
     """One run's page."""
 
     def __init__(self, database: Engine, tenant: str, engine: str) -> None:
-        """Opens it for a new run; `engine` is the name of what computes."""
+        """A new run's; `engine` is the name of what computes."""
         self._database, self.tenant, self.run, self._place = database, tenant, uuid4(), 0
         self._open: dict[tuple[str, str], tuple[Stage, float]] = {}
-        told = {"tenant_id": tenant, "engine": engine, "code": code_version()}
-        with plain_errors(), database.begin() as connection:
+        self._engine = engine
+
+    def open(self) -> None:
+        """Begins the run."""
+        told = {"tenant_id": self.tenant, "engine": self._engine, "code": code_version()}
+        with plain_errors(), self._database.begin() as connection:
             connection.execute(insert(etl_run).values(run=self.run, state="running", **told))
+
+    def go_on(self) -> None:
+        """Notes that it is this run's turn again: whoever had it meanwhile may have taken it for dead."""
+        with plain_errors(), self._database.begin() as connection:
+            connection.execute(_ALIVE, {"run": self.run})
 
     def killed(self) -> list[UUID]:
         """Notes that earlier runs of the tenant, whose turn it is now, died; returns them."""
+        self.go_on()
         with plain_errors(), self._database.begin() as connection:
             return list(connection.execute(_KILLED, {"tenant": self.tenant, "run": self.run}).scalars())
 
@@ -118,12 +134,23 @@ class Ledger:
                 dropped=one.dropped, rows_out=one.rows_out, took_s=round(took_s, 3),
             ))  # fmt: skip
 
-    def fail(self, error: str) -> None:
-        """Notes why the run ended without publishing anything more."""
+    def fail(self, error: str) -> bool:
+        """Notes why the run ended without publishing anything more; False: it had published all."""
         with plain_errors(), self._database.begin() as connection:
-            connection.execute(_FAILED, {"run": self.run, "error": error})
+            return connection.execute(_FAILED, {"run": self.run, "error": error}).rowcount == 1
+
+
+def hold(connection: Connection, run: UUID) -> None:
+    """Keeps others from taking a run for dead until the caller's transaction ends. Raises DialerError after that.
+
+    A turn is lost with the connection that held it. Who has the next one removes the files of runs that seem dead, and
+    what has no files any more must not be published.
+    """
+    if connection.execute(_HELD, {"run": run}).one_or_none() is None:
+        raise DialerError(_LOST)
 
 
 def end(connection: Connection, run: UUID, days: list[Any]) -> None:
-    """Notes in the caller's transaction that a run has published all it had to."""
-    connection.execute(_ENDED, {"run": run, "days": days})
+    """Notes in the caller's transaction that a run has published all it had to. Raises DialerError as `hold` does."""
+    if connection.execute(_ENDED, {"run": run, "days": days}).rowcount != 1:
+        raise DialerError(_LOST)

@@ -21,11 +21,13 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from cli import root
-from dialer.errors import DialerError
+from dialer.errors import DatabaseAway, DialerError
 from dialer.storage.session import sync_engine
 from etl import event_types, extract, flatten, lanes, night_commands, pipeline
 from etl.columns import HISTORY, KNOWN
 from etl.lake import Lake
+from etl.ledger import Ledger
+from etl.leftovers import clear_up
 from etl.night_commands import CONNECTIONS, make_night
 from etl.sql.order import ORDER
 from tests.support.etl_events import SPACE, T0, call, event, insert, ticket
@@ -82,6 +84,15 @@ def pointers(database):
         "select tenant_id, dataset, day, rows, digest from etl_pointer "
         "join etl_output using (tenant_id, dataset, day, run) order by 1, 2, 3"
     )
+
+
+def require_nothing_left(database):
+    """Every run's folder in the lake is one that PostgreSQL knows."""
+    known = {
+        run for (run,) in database.rows("select run::text from etl_output union select run::text from etl_segment")
+    }
+    found = {path.name.removeprefix("run=") for path in Lake.of(database.settings).root.glob("*/*/*/run=*")}
+    assert found <= known
 
 
 def test_tickets_and_calls_become_facts(database):
@@ -232,6 +243,52 @@ def test_a_tenant_whose_lake_is_damaged_fails_alone(database):
     # Reports of the first read what they read before, and its news waits.
     assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1"]
     assert database.rows("select tenant_id from etl_segment where taken_by is null") == [("acme",)]
+    require_nothing_left(database)
+
+
+def test_a_tenant_whose_run_cannot_begin_fails_alone(database, monkeypatch):
+    for tenant in ("acme", "brook"):
+        insert(database.engine, ticket("T-1", tenant=tenant))
+    begin = Ledger.open
+
+    def refuse(page):
+        if page.tenant == "acme":
+            raise DatabaseAway("PostgreSQL does not answer.")
+        begin(page)
+
+    monkeypatch.setattr(Ledger, "open", refuse)
+    assert {tenant: one.error for tenant, one in run(database).items()} == {
+        "acme": "PostgreSQL does not answer.", "brook": "",
+    }  # fmt: skip
+
+
+def test_a_run_that_lost_its_turn_publishes_nothing(database, monkeypatch):
+    insert(database.engine, ticket("T-1"))
+    require(run(database))
+    before = pointers(database)
+    insert(database.engine, ticket("T-2"))
+    engine = sync_engine(database.settings, CONNECTIONS)
+    night = make_night(database.settings, engine)
+
+    def lose(point):
+        if point == "computed":
+            # The connection that held the lock dies, and the next one clears up.
+            database.run("select pg_terminate_backend(l.pid) from pg_locks l join pg_stat_activity a using (pid) "
+                         "where locktype = 'advisory' and datname = current_database()")  # fmt: skip
+            with pipeline.turn(night, "acme"):
+                page = Ledger(engine, "acme", "duckdb")
+                page.open()
+                clear_up(night, "acme", page.killed())
+                page.fail("nothing to do")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "reach", lose)
+        assert "lost its turn" in run(database)["acme"].error
+    engine.dispose()
+    assert pointers(database) == before
+    require(run(database))
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2"]
+    require_nothing_left(database)
 
 
 def test_two_nights_at_once_have_one_result(database):
@@ -272,12 +329,7 @@ def test_a_night_that_is_killed_is_as_if_it_had_not_been(database, tmp_path, poi
     assert sorted(row for (row,) in read(database, "call_fact", columns="call")) == ["c-1", "c-2"]
     assert database.rows("select count(*)::int from event") == [(36,)]
     assert database.rows("select sum(rows)::int from etl_segment") == [(36 + 6,)]
-    # What the killed one left lying is gone: every folder is one that PostgreSQL knows.
-    known = {
-        run for (run,) in database.rows("select run::text from etl_output union select run::text from etl_segment")
-    }
-    lake = Lake.of(database.settings).root
-    assert {path.name.removeprefix("run=") for path in lake.glob("*/*/*/run=*")} <= known
+    require_nothing_left(database)
     assert point == "loaded" or not list((database.settings.state_dir / "etl").iterdir())
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from cli import root
+from dialer.clock import utc_now
 from dialer.errors import InvalidInput, RefusedBySafety
 from dialer.storage.session import sync_engine
+from etl import erase as erase_module
+from etl import pipeline
+from etl import retain as retain_module
 from etl.erase import Whom, erase
 from etl.lake import Lake
 from etl.night_commands import CONNECTIONS, make_night
@@ -50,8 +56,10 @@ def test_a_day_of_events_leaves_only_when_the_lake_holds_it(database, night):
     done = forget(night, 100)
     assert (done.partitions, done.kept_back) == (["event_20260504"], [])
     assert partitions(database) == []
-    # The facts stay, and what was dumped goes with its day.
+    # The facts stay. What was dumped goes when no backup that is still of use knows the day either.
     assert len(read(database, "ticket_fact")) == 1
+    assert database.rows("select count(*) from etl_segment") == [(2,)]
+    forget(night, 110)
     assert database.rows("select count(*) from etl_segment") == [(0,)]
     assert not list(Lake.of(database.settings).of_tenant("acme").glob("dataset=segment/*"))
 
@@ -67,8 +75,9 @@ def test_replaced_runs_and_old_days_leave_the_lake(database, night):
         return len(list(lake.of_tenant("acme").glob(f"dataset={dataset}/day={DAY}/run=*")))
 
     assert runs("ticket_fact") == 2
-    # Both runs ended just now, whenever their events occurred.
+    # What counts is since when something newer is read, whenever the older was written, and its events occurred.
     (ended,) = database.rows("select max(ended_at) from etl_run")[0]
+    database.run("update etl_run set ended_at = ended_at - interval '60 days' where ended_at < :ended", ended=ended)
     retain(night, ["acme"], ended + timedelta(days=13), lambda what: None)
     assert runs("ticket_fact") == 2
     retain(night, ["acme"], ended + timedelta(days=15), lambda what: None)
@@ -79,6 +88,44 @@ def test_replaced_runs_and_old_days_leave_the_lake(database, night):
     assert read(database, "ticket_fact") == []
 
 
+def test_what_holds_a_day_of_events_keeps_nothing_else_back(database, night, monkeypatch):
+    monkeypatch.setattr(retain_module, "LOCK_TIMEOUT", "100ms")
+    insert(database.engine, ticket("T-1"))
+    require(run(database))
+    with database.engine.connect() as backup:
+        backup.execute(text("select count(*) from event"))
+        done = forget(night, 1000)
+    assert done.partitions == []
+    assert "event_20260504 stays" in done.kept_back[0]
+    assert read(database, "ticket_fact") == []
+    assert "event_20260504" in forget(night, 1000).partitions
+
+
+def test_what_a_restored_database_does_not_know_leaves_the_lake(database, night):
+    insert(database.engine, ticket("T-1"))
+    run_id = require(run(database))["acme"].run
+    files = sorted(Lake.of(database.settings).of_tenant("acme").rglob("*.parquet"))
+    strange = {Path(str(path).replace(str(run_id), str(UUID(int=7)))) for path in files}
+    for path in strange:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    retain(night, ["acme"], utc_now() + timedelta(days=13), lambda what: None)
+    assert all(path.exists() for path in strange)
+    retain(night, ["acme"], utc_now() + timedelta(days=15), lambda what: None)
+    assert not any(path.exists() for path in strange)
+    assert all(path.exists() for path in files if "dataset=segment" not in str(path))
+
+
+def place_call(database, name, state):
+    ended = state == "ended"
+    database.run(
+        "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
+        "submitting_at, ended_at, disposition, slot_until, seq) values (:id, 1, 1, 1, 1, '+48501000001', 1, 'node-1', "
+        "'carrier-a', :state, :at, :ended_at, :disposition, :ended_at, 1)",
+        id=name, state=state, at=T0, ended_at=T0 if ended else None, disposition="completed" if ended else None,
+    )  # fmt: skip
+
+
 def person_with_call(database, *, state="ended"):
     """One person of tenant acme with one call, as the engine stores them."""
     database.run("insert into campaign (tenant_id, name, created_at) values ('acme', 'c', now())")
@@ -87,13 +134,7 @@ def person_with_call(database, *, state="ended"):
     database.run("insert into person (tenant_id, person_key) values ('acme', 'HC-1')")
     database.run("insert into contact (campaign_id, person_id, numbers, zones, fields) "
                  "values (1, 1, '{+48501000001}', 'Europe/Warsaw', '{\"name\": \"Ann\"}')")  # fmt: skip
-    ended = state == "ended"
-    database.run(
-        "insert into attempt (id, campaign_id, revision_id, contact_id, person_id, number, wave, node, trunk, state, "
-        "submitting_at, ended_at, disposition, slot_until, seq) values (:id, 1, 1, 1, 1, '+48501000001', 1, 'node-1', "
-        "'carrier-a', :state, :at, :ended_at, :disposition, :ended_at, 1)",
-        id=CALL, state=state, at=T0, ended_at=T0 if ended else None, disposition="completed" if ended else None,
-    )  # fmt: skip
+    place_call(database, CALL, state)
     database.run("insert into answer (attempt_id, step, visit, revision_id, keys, value, at) "
                  "values (:id, 'feel', 1, 1, '1', 'secret', :at)", id=CALL, at=T0)  # fmt: skip
 
@@ -124,6 +165,59 @@ def test_a_person_is_forgotten_everywhere_and_nothing_else_is(database, night):
         erase(night, "acme", Whom(number="+48501000001"), "ann@host", "asked", lambda what: None)
 
 
+class Killed(BaseException):
+    """As kill -9: nothing is put right on the way out."""
+
+
+@pytest.mark.parametrize("at", ["publish", "_forget_unread"])
+def test_an_erasure_that_is_killed_is_done_again(database, night, monkeypatch, at):
+    def fall(*_):
+        raise Killed
+
+    person_with_call(database)
+    insert(database.engine, [*call(CALL, value="secret"), *call(str(UUID(int=2)), value="kept")])
+    require(run(database))
+    # Files of the day on which the call was thought to have begun, and a segment that waits to be taken in.
+    said = {"step": "more", "visit": 1, "keys": "7", "value": "secret"}
+    insert(database.engine, [event("dialogue.answered", CALL, -86_400, **said)])
+    require(run(database))
+    insert(database.engine, [event("dialogue.answered", CALL, 11, **said | {"visit": 2})])
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "keep", lambda *_: 1 / 0)
+        assert run(database)["acme"].error
+    with monkeypatch.context() as patched:
+        patched.setattr(erase_module, at, fall)
+        with pytest.raises(Killed):
+            erase(night, "acme", Whom(person="HC-1"), "ann@host", "asked", lambda what: None)
+    require(run(database))
+    erase(night, "acme", Whom(person="HC-1"), "ann@host", "asked", lambda what: None)
+    require(run(database))
+    for file in Lake.of(database.settings).of_tenant("acme").rglob("*.parquet"):
+        assert b"secret" not in file.read_bytes(), file
+    assert len(read(database, "history_call", columns="event_id")) == 9 + 3 + 2 + 9 + 3
+    assert read(database, "answer_fact", columns="value") == [("kept",)] + [(None,)] * 3
+
+
+def test_who_is_called_meanwhile_is_not_forgotten(database, night, monkeypatch):
+    person_with_call(database)
+    insert(database.engine, call(CALL, value="secret"))
+    require(run(database))
+
+    def called(*_):
+        place_call(database, str(UUID(int=3)), "submitting")
+
+    monkeypatch.setattr(erase_module, "_forget_unread", called)
+    with pytest.raises(RefusedBySafety):
+        erase(night, "acme", Whom(person="HC-1"), "ann@host", "asked", lambda what: None)
+    assert database.rows("select person_key from person") == [("HC-1",)]
+
+
+def test_a_person_is_forgotten_of_whom_no_night_knows(database, night):
+    person_with_call(database)
+    assert erase(night, "acme", Whom(person="HC-1"), "ann@host", "asked", lambda what: None).people == 1
+    assert database.rows("select person_key from person") == [("erased-1",)]
+
+
 def test_nobody_is_forgotten_in_the_middle_of_a_call(database, night):
     person_with_call(database, state="answered")
     with pytest.raises(RefusedBySafety):
@@ -133,11 +227,21 @@ def test_nobody_is_forgotten_in_the_middle_of_a_call(database, night):
 
 def test_a_requester_is_forgotten(database, night):
     insert(database.engine, ticket("T-1"))
-    database.run("insert into event_dead (tenant_id, letter_id, source, reason, detail, raw, first_at, last_at) values "
-                 "('acme', gen_random_uuid(), 'desk', 'schema', '', 'x ann@example.com y', now(), now())")  # fmt: skip
+    letters = {
+        "not_json": "x ann@example.com y",
+        "schema": '{"requester": "ann@example.com"}',
+        "too_old": '{"requester": "joann@example.com"}',
+    }
+    for reason, raw in letters.items():
+        database.run("insert into event_dead (tenant_id, letter_id, source, reason, detail, raw, first_at, last_at) "
+                     "values ('acme', gen_random_uuid(), 'desk', :reason, '', :raw, now(), now())",
+                     reason=reason, raw=raw.encode())  # fmt: skip
     done = erase(night, "acme", Whom(requester="ann@example.com"), "ann@host", "asked", lambda what: None)
-    assert (done.events, done.letters) == (1, 1)
+    assert (done.events, done.letters) == (1, 2)
+    assert database.rows("select reason from event_dead") == [("too_old",)]
     assert database.rows("select count(*) from event where payload ? 'requester'") == [(0,)]
+    with pytest.raises(InvalidInput, match="empty"):
+        erase(night, "acme", Whom(requester=""), "ann@host", "asked", lambda what: None)
 
 
 def test_a_restatement_is_told_row_by_row_with_its_cause(database, tmp_path):

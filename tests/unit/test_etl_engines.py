@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dialer.errors import DialerError
-from etl import portions
+from dialer.settings import EtlSettings
+from etl import lanes, portions
 from etl.columns import FILLED_BY, HISTORY, KNOWN, SEGMENT
 from etl.engines import duckdb, sql
 from etl.event_types import TYPES
@@ -119,3 +121,16 @@ def test_a_portion_needs_only_the_files_that_may_hold_it(engine):
             for portion in range(of)
         ]
         assert sum(counted) == 5
+
+
+@pytest.mark.parametrize(
+    ("engine", "rows", "lane"),
+    [
+        ("duckdb", lanes.QUICK_ROWS, "quick"),
+        ("duckdb", lanes.QUICK_ROWS + 1, "patient"),
+        # One session for all of a process: two lanes would read each other's tables.
+        ("spark", 1, "patient"),
+    ],
+)
+def test_a_lane_follows_from_size_and_engine(engine, rows, lane):
+    assert lanes._lane(SimpleNamespace(etl=EtlSettings(engine=engine)), rows) == lane
