@@ -203,7 +203,8 @@ class CollectSettings(_Part):
     max_body: int = Field(default=8 * 2**20, ge=1024)
     max_unpacked: int = Field(default=32 * 2**20, ge=1024)
     max_lines: int = Field(default=10_000, ge=1, le=100_000)
-    max_line: int = Field(default=256 * 2**10, ge=256)
+    max_line: int = Field(default=256 * 2**10, ge=256, le=2**20)
+    """Written out as PostgreSQL does it must fit into a line of the nightly dump."""
     max_pending: int = Field(default=128 * 2**20, ge=2**20)
     """Of all requests that are being read or stored; one tenant's may be half of it."""
     spool_size: int = Field(default=10 * 2**30, ge=2**20)

@@ -128,10 +128,11 @@ class Collector:
 
     def _told(self, batch: Batch, stored: Stored) -> Response:
         refused = sorted((*batch.letters, *stored.landed.refused), key=lambda letter: letter.number)
+        gone = {letter.number for letter in stored.landed.refused}
         answer = Answer(
             accepted=len(batch.events) - len(stored.landed.refused),
             duplicates=None if stored.spooled else stored.landed.duplicates,
-            unknown=sum(event.unknown for event in batch.events),
+            unknown=sum(event.unknown and event.number not in gone for event in batch.events),
             spooled=stored.spooled,
             rejected=[Rejected(letter.number, letter.reason, letter.detail) for letter in refused],
         )
@@ -202,7 +203,8 @@ class Collector:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(psycopg.Error, TimeoutError):
-                await asyncio.wait_for(self._share(), KEEP_S)
+                async with asyncio.timeout(KEEP_S):
+                    await self._share()
             await self._connections.close()
             self._spool.close()
 

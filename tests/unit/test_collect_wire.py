@@ -22,6 +22,11 @@ def raw(**changes: object) -> bytes:
     return json.dumps(line(event_id=ID, occurred_at=NOW.isoformat()) | changes).encode()
 
 
+def note(values: bytes) -> bytes:
+    """An event of a type that nobody knows, with values as they stand."""
+    return raw(type="crm.note", payload=["#"]).replace(b'["#"]', b'{"values": [' + values + b"]}")
+
+
 BAD = [
     # reason                 detail                     line
     (Reason.NOT_JSON,        "malformed",               b"<html>502 Bad Gateway</html>"),
@@ -32,9 +37,17 @@ BAD = [
     (Reason.SCHEMA,          "$.event_id",              raw(event_id="T-1")),
     (Reason.SCHEMA,          "$.occurred_at",           raw(occurred_at="yesterday")),
     (Reason.SCHEMA,          "timezone",                raw(occurred_at="2031-03-01T12:00:00")),
+    (Reason.SCHEMA,          "$.occurred_at",           raw(occurred_at="2031-02-28T23:59:60Z")),
+    (Reason.SCHEMA,          "$.occurred_at",           raw(occurred_at="10000-01-01T00:00:00Z")),
+    (Reason.SCHEMA,          "$.occurred_at",           raw(occurred_at=int(NOW.timestamp()))),
+    (Reason.FUTURE,          "$.occurred_at",           raw(occurred_at="9999-12-31T23:59:59-23:59")),
+    (Reason.TOO_OLD,         "$.occurred_at",           raw(occurred_at="0001-01-01T00:00:00+23:59")),
+    (Reason.SCHEMA,          "$.event_id",              raw(event_id="urn:uuid:" + ID)),
     (Reason.SCHEMA,          "unknown field `sequence`", raw(sequence=7)),
     (Reason.SCHEMA,          "$.seq",                   raw(seq=-1)),
     (Reason.SCHEMA,          "$.seq",                   raw(seq=2**31)),
+    (Reason.SCHEMA,          "$.seq",                   raw(seq=10**500)),
+    (Reason.SCHEMA,          "$.seq",                   raw(seq=1.0)),
     (Reason.SCHEMA,          "$.schema_v",              raw(schema_v=0)),
     (Reason.SCHEMA,          "$.subject_id",            raw(subject_id="")),
     (Reason.SCHEMA,          "$.subject_id",            raw(subject_id="T\x001")),
@@ -47,6 +60,17 @@ BAD = [
     (Reason.SCHEMA,          "`visibility`",            raw(payload={"author": "agent"})),
     (Reason.SCHEMA,          "where to",                raw(type="ticket.transferred", payload={})),
     (Reason.SCHEMA,          "NUL",                     raw(type="crm.note", payload={"text": "a\x00b"})),
+    (Reason.SCHEMA,          "too long",                note(b"1e1001, 1e131071")),
+    (Reason.SCHEMA,          "too long",                note(b"1.5E-000131071")),
+    (Reason.SCHEMA,          "too long",                note(b"1e+" + b"9" * 1500)),
+    (Reason.SCHEMA,          "too long",                note(b", ".join([b"1e99"] * 50))),
+    (Reason.NOT_JSON,        "malformed",               note(b"NaN")),
+    (Reason.NOT_JSON,        "malformed",               note(b"01")),
+    (Reason.NOT_JSON,        "malformed",               note(b'"\\x41"')),
+    (Reason.NOT_JSON,        "malformed",               note(b'"a\x00b"')),
+    (Reason.NOT_JSON,        "malformed",               b"\xef\xbb\xbf" + raw()),
+    (Reason.NOT_JSON,        "trailing",                raw() + raw()),
+    (Reason.NOT_JSON,        "utf-8",                   raw().decode().encode("utf-16")),
     (Reason.NOT_JSON,        "truncated",               raw(type="crm.note", payload={"text": "\ud83d"})),
     (Reason.NOT_JSON,        "surrogate",               raw(type="crm.note", payload={"text": "\udc00 \ud83d"})),
     (Reason.UNKNOWN_TENANT,  "$.tenant_id",             raw(tenant_id="globex")),
@@ -65,9 +89,12 @@ def test_bad_lines_are_named_and_located(reason, detail, given):
     assert detail in letter.detail
 
 
-def test_json_that_is_too_deep_is_no_json():
-    with pytest.raises(Refused) as refused:
-        wire.read(1, b'{"payload": ' + b"[" * 100_000, terms(at=NOW))
+@pytest.mark.parametrize(
+    "given", [b'{"payload": ' + b"[" * 100_000, note(b"[" * 2000 + b"]" * 2000)], ids=["open", "whole"]
+)
+def test_json_that_is_too_deep_is_no_json(given):
+    with pytest.raises(Refused, match="recursion") as refused:
+        wire.read(1, given, terms(at=NOW))
     assert refused.value.reason is Reason.NOT_JSON
 
 
@@ -81,6 +108,12 @@ GOOD = [
     ("a version of tomorrow",    raw(schema_v=2, payload={"by": {"kind": "human"}}),           True),
     ("an escaped backslash",     raw(type="crm.note", payload={"path": "C:\\u0000"}),          True),
     ("an emoji as escapes",      raw(type="crm.note", payload={"text": "\U0001f600"}),         True),
+    ("numbers of all sizes",     note(b"1e308, 5E-324, 1e0000099, " + b"7" * 4000),            True),
+    ("what is no number",        raw(type="crm.note", payload={"id": "3e999999999", "7e8": '\\"1e999999'}), True),
+    ("a carriage return",        raw() + b"\r",                                                False),
+    ("a key that comes twice",   raw()[:-1] + b', "subject_id": "T-2", "payload": ' + json.dumps(
+        line()["payload"]).encode() + b"}",                                                     False),
+    ("an id without dashes",     raw(event_id=UUID(ID).hex.upper()),                           False),
 ]  # fmt: skip
 
 
