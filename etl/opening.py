@@ -57,6 +57,8 @@ def _timetable(hours: OpeningHours) -> Timetable:
         week: list[tuple[tuple[int, int], ...]] = [()] * len(DAYS)
         for names, slots in hours.open.items():
             for day in parse_days(names):
+                if week[day]:
+                    raise ValueError(f"{names!r} names a day that another line names too; name each day once")
                 week[day] = tuple(parse_slots(slots))
         closed = tuple(parse_dates(text) for text in hours.closed)
         if unknown := [place for place in hours.holidays if not is_place(place)]:

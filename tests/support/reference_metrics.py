@@ -111,13 +111,19 @@ class Ticket:
             self.status = "open"
 
 
-def ticket_facts(events: Sequence[Event]) -> Facts:
-    """The rows of all ticket datasets, without tenant and ticket, of one ticket's events in order."""
+def lived(events: Sequence[Event]) -> list[Point]:
+    """What one ticket was, event after event."""
     ticket, past = Ticket(), []
     for place, event in enumerate(events, 1):
         ticket.take(event)
         if place == 1 or event["type"] in CHANGES:
             past.append(Point(event["occurred_us"], ticket.status, ticket.agent, ticket.group, place))
+    return past
+
+
+def ticket_facts(events: Sequence[Event]) -> Facts:
+    """The rows of all ticket datasets, without tenant and ticket, of one ticket's events in order."""
+    past = lived(events)
     made = {
         "ticket_span_fact": lasting(stretches((point.at, point.status) for point in past)),
         "ticket_session_fact": _sessions(past),
@@ -170,10 +176,10 @@ def _stays(past: list[Point]) -> list[tuple[Any, ...]]:
     return lasting(found)
 
 
-def _waiting(past: list[Point]) -> list[int]:
-    """How long each piece was in which it waited for an agent, parted where its group changes, if it has ended."""
+def waiting(past: list[Point]) -> list[tuple[int, int | None]]:
+    """Each piece in which it waited for an agent, parted where its group changes."""
     pieces = stretches((point.at, (point.group, point.waits)) for point in past)
-    return ended((begin, end) for (_, waits), begin, end in pieces if waits)
+    return [(begin, end) for (_, waits), begin, end in pieces if waits]
 
 
 def _moves(past: list[Point]) -> list[tuple[Any, ...]]:
@@ -263,7 +269,7 @@ def _times(events: Sequence[Event], past: list[Point], made: Facts, created_us: 
     worked = ended((begin, end) for _, begin, end in made["ticket_work_fact"])
     return (
         _since(created_us, next((point.at for point in past if point.agent), None)),
-        sum(_waiting(past)),
+        sum(ended(waiting(past))),
         _since(created_us, _responded_us(events, created_us)),
         spent("new", "open", "hold"),
         spent("pending"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from etl import opening
 from etl.engines import duckdb
 from etl.sql.order import BY_NAME
 from tests.support.metric_stream import stream
+from tests.support.reference_metrics import cleaned, lived, waiting
 from tests.support.stories import computed, placed, told, write_history
 
 HOURS = [
@@ -115,13 +117,15 @@ def test_without_hours_there_is_nothing_to_measure_by(engine, tmp_path):
 
 def test_hours_of_one_group_are_not_those_of_others(engine, tmp_path):
     """Each overlap of a stretch with the open hours, one by one."""
-    found = facts(engine, tmp_path, stream("ticket", 3, subjects=150, longest=100), [*HOURS, _first_line()])
+    events = cleaned(stream("ticket", 3, subjects=150, longest=100))
+    found = facts(engine, tmp_path, events, [*HOURS, _first_line()])
     again = {row["ticket"]: row for row in found["ticket_fact"]}
     assert len(found["ticket_business_fact"]) == len(again)
     for row in found["ticket_business_fact"]:
         ticket = again[row["ticket"]]
         assert row["hours_of"] == ("first_line" if ticket["first_group"] == "first_line" else "")
-        assert row == _reckoned(row, ticket, found)
+        own = [event for event in events if event["subject"] == row["ticket"]]
+        assert row == _reckoned(row, ticket, found, waiting(lived(own)))
 
 
 def _first_line() -> OpeningHours:
@@ -144,11 +148,16 @@ def _open(name: str) -> list[tuple[int, int]]:
 OPEN = {name: _open(name) for name in ("", "first_line")}
 
 
-def _reckoned(row: dict[str, Any], ticket: dict[str, Any], found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _reckoned(
+    row: dict[str, Any], ticket: dict[str, Any], found: dict[str, list[dict[str, Any]]],
+    waits: list[tuple[int, int | None]],
+) -> dict[str, Any]:  # fmt: skip
     def within(begin: int, end: int | None) -> int:
         if end is None:
             return 0
-        return sum(max(0, min(end, closes) - max(begin, opens)) for opens, closes in OPEN[row["hours_of"]])
+        days = OPEN[row["hours_of"]]
+        first, last = bisect_right(days, (begin,)), bisect_right(days, (end,))
+        return sum(max(0, min(end, closes) - max(begin, opens)) for opens, closes in days[max(0, first - 1) : last])
 
     def since(name: str) -> int | None:
         took = ticket[name]
@@ -163,6 +172,7 @@ def _reckoned(row: dict[str, Any], ticket: dict[str, Any], found: dict[str, list
     return row | {name: since(name) for name in firsts} | {
         "requester_wait_us": spans("new", "open", "hold"), "agent_wait_us": spans("pending"), "hold_us": spans("hold"),
         "owned_us": sum(within(one["begin_us"], one["end_us"]) for one in sessions),
+        "queue_us": sum(within(begin, end) for begin, end in waits),
     }  # fmt: skip
 
 
@@ -171,6 +181,7 @@ def _reckoned(row: dict[str, Any], ticket: dict[str, Any], found: dict[str, list
     [
         ({"open": {"monday": "09:00-17:00"}}, "monday"),
         ({"open": {"mon": "9-17"}}, "9-17"),
+        ({"open": {"mon-fri": "09:00-17:00", "fri": "09:00-15:00"}}, "'fri' names a day that another line names too"),
         ({"holidays": ("XX",)}, "XX"),
         ({"closed": ("24.12.2026",)}, "24.12.2026"),
     ],
