@@ -171,7 +171,8 @@ class EventType:
         for step in self.upcasters[version - 1 :]:
             try:
                 payload = step(payload)
-            except (LookupError, TypeError, ValueError) as error:
+            except Exception as error:
+                # Whatever it is: one event must stop neither its batch nor the nights of its tenant.
                 raise Refused(Reason.UPCAST_FAILED, f"version {version}: {type(error).__name__} {error}") from error
         return payload
 

@@ -181,12 +181,12 @@ _ENVELOPE = {
 _STEP = {
     **_ENVELOPE,
     "event_id": "event_id || '-' || n",
-    "occurred_us": "epoch_us(occurred) - 1000 * coalesce(lasted_ms - CAST(entry ->> 1 AS BIGINT), 0)",
+    "occurred_us": "epoch_us(occurred) - 1000 * coalesce(lasted_ms - TRY_CAST(entry ->> 1 AS BIGINT), 0)",
     "type": f"'{STEP}'",
     "type_rank": str(KNOWN[STEP].rank),
     "seq": "NULL",
     "step": "entry ->> 0",
-    "visit": "CAST(entry ->> 2 AS BIGINT)",
+    "visit": "TRY_CAST(entry ->> 2 AS BIGINT)",
     "code": "entry ->> 3",
     "try_no": "n",
 }
@@ -212,7 +212,7 @@ def _flat(columns: Sequence[str]) -> str:
     moments = ", ".join(f"['{name.replace('hung_up', 'closing')}', p.{name}_at]" for name in _RESTORED)
     restored = read | {
         "event_id": "event_id || '-' || moment[1]",
-        "occurred_us": "epoch_us(CAST(moment[2] AS TIMESTAMPTZ))",
+        "occurred_us": "epoch_us(TRY_CAST(moment[2] AS TIMESTAMPTZ))",
         "seq": "NULL",
     }
     return f"""
@@ -230,7 +230,7 @@ def _flat(columns: Sequence[str]) -> str:
                     FROM chunk WHERE type = 'attempt.restored'
                 )
             )
-            WHERE moment[2] IS NOT NULL
+            WHERE TRY_CAST(moment[2] AS TIMESTAMPTZ) IS NOT NULL
         )
         LEFT JOIN known ON known.name = type
         UNION ALL

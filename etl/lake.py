@@ -89,7 +89,8 @@ class Lake:
         connection.execute(_ONE_AT_A_TIME)
         known, file = connection.execute(_KNOWN).one_or_none(), self.root / _ID
         if known is None:
-            self.root.mkdir(parents=True, exist_ok=True)
+            # It holds what people answered.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = uuid4()
             file.write_text(f"{made}\n", encoding="ascii")
             connection.execute(_MADE, {"id": made, "place": f"{socket.gethostname()}:{self.root.resolve()}"})

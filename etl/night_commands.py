@@ -252,6 +252,8 @@ def _night(settings_path: Path | None, engine_name: str | None = None) -> Iterat
         night = make_night(settings, database)
         with plain_errors(), database.begin() as connection:
             night.lake.require(connection)
+        # Events pass through there as they came, with the names of people.
+        (settings.state_dir / "etl").mkdir(mode=0o700, parents=True, exist_ok=True)
         yield night
     finally:
         database.dispose()

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-_STANDING = text("""
-select t.tenant_id, nullif(t.since, '-infinity') as since, t.as_of_us,
+from etl.extract import MARGIN
+
+_STANDING = text(f"""
+select t.tenant_id, nullif(t.since, '-infinity') + {MARGIN} as since, t.as_of_us,
        (select coalesce(sum(s.rows), 0)::bigint from etl_segment s
         where s.tenant_id = t.tenant_id and s.taken_by is null) as waiting,
        (select min(day) from etl_pointer p where p.tenant_id = t.tenant_id) as first_day,

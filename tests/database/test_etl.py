@@ -16,6 +16,7 @@ from threading import Event
 from uuid import uuid5
 
 import duckdb
+import psycopg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
@@ -185,6 +186,17 @@ def test_text_comes_through_whatever_stands_in_it(database):
     assert read(database, "history_ticket", columns="subject, group_name, agent") == [(odd, odd, "x\ty\nz\r\\")]
 
 
+def test_what_is_odd_in_an_event_stops_nobody(database):
+    insert(database.engine, [
+        *call("c-1"),
+        event("dialogue.ended", "c-2", 5, lasted_ms="long", path=[["a", "soon", "x"], "b", [], {"c": 1}, None]),
+        event("dialogue.ended", "c-3", 5, path="none", answers=[], step={"a": 1}),
+        event("attempt.restored", "c-4", 5, submitting_at="yesterday", ended_at=T0.isoformat(), campaign=10**30),
+    ])  # fmt: skip
+    require(run(database))
+    assert read(database, "call_fact", columns="call") == [(f"c-{n}",) for n in (1, 2, 3, 4)]
+
+
 def test_the_steps_of_a_dialogue_are_dated_by_its_path(database):
     insert(database.engine, call("c-1"))
     require(run(database))
@@ -214,7 +226,7 @@ def test_an_uncommitted_event_is_left_for_the_next_night(database):
     assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2", "T-3"]
 
 
-def test_a_writer_whose_beginning_is_hidden_prunes_nothing(database):
+def test_a_writer_whose_beginning_is_hidden_prunes_nothing(database, tmp_path):
     database.run("drop role if exists etl_alone")
     database.run("create role etl_alone")
     try:
@@ -223,8 +235,14 @@ def test_a_writer_whose_beginning_is_hidden_prunes_nothing(database):
             assert connection.execute(extract._NOW).one().since != "-infinity"
             connection.execute(text("set role etl_alone"))
             assert connection.execute(extract._NOW).one().since == "-infinity"
+        # Nor does a role that sees some tenants alone find that there is nothing new.
+        database.run("grant select on event to etl_alone")
+        with database.engine.connect() as connection:
+            connection.execute(text("set role etl_alone"))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                extract.extract(connection, "acme", extract.BEGINNING, tmp_path, tmp_path, 256)
     finally:
-        database.run("drop role etl_alone")
+        database.run("drop owned by etl_alone; drop role etl_alone")
 
 
 def test_a_tenant_whose_lake_is_damaged_fails_alone(database):
@@ -345,10 +363,11 @@ def test_an_older_version_is_read_as_the_newest(database, monkeypatch):
         event("ticket.created", "T-1", channel="email", team="FIRST"),
         event("ticket.created", "T-2", channel="email", group="second", schema_v=2),
         event("ticket.created", "T-3", channel="email"),
+        event("ticket.created", "T-4", channel="email", team=4),
     ])  # fmt: skip
     require(run(database))
     assert read(database, "history_ticket", columns="subject, group_name") == [("T-1", "first"), ("T-2", "second")]
-    assert database.rows("select dropped from etl_stage where stage = 'filter'") == [({"upcast_failed": 1},)]
+    assert database.rows("select dropped from etl_stage where stage = 'filter'") == [({"upcast_failed": 2},)]
 
 
 def test_a_database_that_was_restored_elsewhere_is_read_on(database):

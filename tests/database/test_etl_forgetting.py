@@ -15,7 +15,7 @@ from dialer.clock import utc_now
 from dialer.errors import InvalidInput, RefusedBySafety
 from dialer.storage.session import sync_engine
 from etl import erase as erase_module
-from etl import pipeline
+from etl import pipeline, status
 from etl import retain as retain_module
 from etl.erase import Whom, erase
 from etl.lake import Lake
@@ -269,7 +269,15 @@ def test_the_commands_say_how_it_stands(database, tmp_path):
     done = CliRunner().invoke(root, ["etl", "run", "--settings", settings, "--retain"])
     assert done.exit_code == 0, done.output
     assert f"acme: {DAY} written" in done.stderr
+    state = database.settings.state_dir
+    assert [(state / name).stat().st_mode & 0o777 for name in ("lake", "etl")] == [0o700, 0o700]
     (run_id,) = database.rows("select run::text from etl_run")[0]
+    # The first night cannot tell since when, for its rows may come from another cluster.
+    require(run(database))
+    with database.engine.connect() as connection:
+        (stood,) = status.standings(connection, "acme")
+    assert stood.taken_in_since is not None
+    assert utc_now() - stood.taken_in_since < timedelta(minutes=5)
     for arguments in ([], ["--run", run_id], ["--json"], ["--tenant", "nobody"]):
         shown = CliRunner().invoke(root, ["etl", "status", "--settings", settings, *arguments])
         assert shown.exit_code == 0, shown.output

@@ -32,7 +32,7 @@ WORDS: dict[str, str] = {
     "any of several values": r"\b(any_value|first|last|arbitrary|first_value|last_value|nth_value|mode)\s*\(",
     "values in the order they come": r"\b(string_agg|group_concat|listagg|array_agg|collect_\w+)\s*\(",
     "a percentile of one engine": r"\b(median|quantile\w*|percentile|percentile_approx|approx\w*)\s*\(",
-    "a function of one engine": r"\b(ifnull|nvl2?|iif|if|isnull|arg_m\w+|instr|strpos|locate|len|\w*hash\w*|printf)\s*\(",
+    "a function of one engine": r"\b(ifnull|nvl2?|iif|if|isnull|arg_m\w+|instr|strpos|locate|len|\w*hash\w*)\s*\(",
     "some rows": r"\b(limit|offset|fetch|top)\b",
     "a float that an engine rounds in its own way": r"\b(round|bround|float|real|decimal)\b",
 }  # fmt: skip
