@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from dialer.settings import CollectSettings
 
 READ_S = 30.0
 """A sender that is slower holds a connection for nothing."""
 _STEP = 2**20
+_PIECE = 2**16
 _GZIP = 16 + zlib.MAX_WBITS
 NDJSON = "application/x-ndjson"
 JSON = "application/json"
@@ -59,33 +60,53 @@ async def received(stream: AsyncIterator[bytes], declared: str, limits: CollectS
 
 async def unpacked(body: bytes, limits: CollectSettings, grow: Grow) -> bytes:
     """What gzip made small, all of its members (RFC 1952). Raises Refusal (400, 413)."""
-    parts, size, rest = [], 0, body
+    parts, size = [], 0
     try:
-        while rest:
-            member = zlib.decompressobj(_GZIP)
-            while not member.eof:
-                part = member.decompress(rest, _STEP)
-                rest = member.unconsumed_tail
-                size += len(part)
-                if size > limits.max_unpacked:
-                    raise _too_large("the unpacked body", limits.max_unpacked)
-                if not part and not rest and not member.eof:
-                    raise Refusal(400, "gzip", "the body ends before its gzip does")
-                grow(len(part))
-                parts.append(part)
-                await asyncio.sleep(0)
-            rest = member.unused_data
+        for part in _members(body, limits):
+            size += len(part)
+            if size > limits.max_unpacked:
+                raise _too_large("the unpacked body", limits.max_unpacked)
+            grow(len(part))
+            parts.append(part)
+            await asyncio.sleep(0)
     except zlib.error as error:
         raise Refusal(400, "gzip", f"the body is no gzip: {error}") from error
     return b"".join(parts)
 
 
+def _members(body: bytes, limits: CollectSettings) -> Iterator[bytes]:
+    """Unpacks step by step, each of a bounded size, empty ones too."""
+    member, begun = zlib.decompressobj(_GZIP), 1
+    # In pieces: zlib copies what is left behind each step and each member, and there may be thousands of either.
+    for start in range(0, len(body), _PIECE):
+        rest = body[start : start + _PIECE]
+        while True:
+            if member.eof:
+                if not rest:
+                    break
+                member, begun = zlib.decompressobj(_GZIP), begun + 1
+                if begun > limits.max_lines:
+                    raise Refusal(413, "gzip", f"{limits.max_lines} members of gzip are the most")
+            part = member.decompress(rest, _STEP)
+            rest = member.unused_data if member.eof else member.unconsumed_tail
+            yield part
+            if not rest and len(part) < _STEP:
+                break
+    if not member.eof:
+        raise Refusal(400, "gzip", "the body ends before its gzip does")
+
+
 def lines(body: bytes, media: str, limits: CollectSettings) -> list[bytes]:
     """The lines of a body; one event in JSON may stand on several, and is one. Raises Refusal (400, 413)."""
-    found = [body] if media == JSON else body.removeprefix(_BOM).split(b"\n")
-    count = len(found) - (not found[-1])
-    if count > limits.max_lines:
-        raise Refusal(413, "lines", f"{count} lines, and {limits.max_lines} are the most: send them in parts")
+    body = body.removeprefix(_BOM)
+    if media == JSON:
+        found = [body]
+    else:
+        # Counted before they are divided: millions of empty ones would take many times the memory of the body.
+        count = body.count(b"\n") + (not body.endswith(b"\n"))
+        if count > limits.max_lines:
+            raise Refusal(413, "lines", f"{count} lines, and {limits.max_lines} are the most: send them in parts")
+        found = body.split(b"\n")
     if not body.strip():
         raise Refusal(400, "empty", "the body holds no event")
     return found

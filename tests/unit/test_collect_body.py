@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
+import tracemalloc
 
 import pytest
 
@@ -64,6 +66,11 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
 async def test_members_of_gzip_come_out_one_after_the_other():
     packed = gzip.compress(b"one\n") + gzip.compress(b"") + gzip.compress(b"two\n")
     assert await body.unpacked(packed, LIMITS, lambda _: None) == b"one\ntwo\n"
+    large = CollectSettings()
+    for plain in (bytes(3 * 2**20), random.Random(6).randbytes(3 * 2**20 + 7)):
+        for size in (len(plain), 2**20, 2**16 - 1):
+            parts = [gzip.compress(plain[start : start + size], 1) for start in range(0, len(plain), size)]
+            assert await body.unpacked(b"".join(parts), large, lambda _: None) == plain
 
 
 @pytest.mark.parametrize(
@@ -76,9 +83,11 @@ async def test_members_of_gzip_come_out_one_after_the_other():
         (gzip.compress(b"x" * 100)[:-1] + b"y", 400),
         (b"plain", 400),
         (gzip.compress(b"x") + b"behind", 400),
+        (gzip.compress(b"") * 4, 413),
+        (b"", 400),
     ],
     # The bytes hold the second at which they were packed: no name for tests that several processes collect.
-    ids=["too much", "far too much", "too much in two", "cut off", "damaged", "none", "more behind"],
+    ids=["too much", "far too much", "too much in two", "cut off", "damaged", "none", "more behind", "many", "empty"],
 )
 async def test_gzip_that_is_none_or_too_much_is_refused(packed, status):
     grown: list[int] = []
@@ -89,8 +98,18 @@ async def test_gzip_that_is_none_or_too_much_is_refused(packed, status):
 def test_lines_are_counted_without_the_last_end():
     assert body.lines(b"a\nb\nc\n", NDJSON, LIMITS) == [b"a", b"b", b"c", b""]
     assert body.lines(b"\xef\xbb\xbfa", NDJSON, LIMITS) == [b"a"]
-    assert body.lines(b'{\n"a":\n1\n}\n', JSON, LIMITS) == [b'{\n"a":\n1\n}\n']
+    assert body.lines(b'\xef\xbb\xbf{\n"a":\n1\n}\n', JSON, LIMITS) == [b'{\n"a":\n1\n}\n']
     for data, media, status in ((b"a\nb\nc\nd", NDJSON, 413), (b"\n \n", NDJSON, 400), (b"", JSON, 400)):
         with pytest.raises(Refusal) as refusal:
             body.lines(data, media, LIMITS)
         assert refusal.value.status == status
+
+
+def test_lines_that_are_too_many_take_no_memory():
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match="1000001 lines"):
+            body.lines(b"\n" * 1_000_000 + b"x", NDJSON, LIMITS)
+        assert tracemalloc.get_traced_memory()[1] < 2_100_000, "the body, and its copy in this test"
+    finally:
+        tracemalloc.stop()
