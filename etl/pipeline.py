@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Text, cast, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
@@ -24,7 +24,7 @@ from dialer.crash_points import reach
 from dialer.errors import DialerError
 from dialer.settings import EtlSettings, Settings
 from dialer.storage.session import explain, plain_errors
-from dialer.storage.tables import etl_segment
+from dialer.storage.tables import Xid8, etl_segment
 from etl import ledger, tariffs
 from etl.columns import KINDS, Kind
 from etl.engines.port import Engine as Transforms
@@ -32,6 +32,7 @@ from etl.engines.port import joined
 from etl.extract import BEGINNING, Mark, extract
 from etl.lake import Lake, Output, day_of
 from etl.ledger import Ledger
+from etl.leftovers import clear_up
 from etl.stages.clean import clean, index, portions_of
 from etl.stages.enrich import enrich
 from etl.stages.filter import keep
@@ -65,10 +66,6 @@ update etl_tenant set generation = generation + 1
 where tenant_id = :tenant and generation = :generation returning generation
 """)
 _TAKE = text("update etl_segment set taken_by = :run where run = any(:segments) and taken_by is null")
-_PUBLISHED = text("""
-select run, 'segment' as dataset from etl_segment where run = any(:runs)
-union select run, dataset from etl_output where run = any(:runs)
-""")
 
 
 Lane = Literal["quick", "patient"]
@@ -142,7 +139,7 @@ def dump(night: Night, page: Ledger, seen: Callable[[int], None]) -> int:
     What earlier runs left that were killed is removed first.
     """
     tenant = page.tenant
-    _clear_up(night, tenant, page.killed())
+    clear_up(night, tenant, page.killed())
     scratch = scratch_of(night, page.run)
     folder = night.lake.folder(tenant, "segment", utc_now().date(), page.run)
     try:
@@ -153,6 +150,7 @@ def dump(night: Night, page: Ledger, seen: Callable[[int], None]) -> int:
                 following, found = _extracted(connection, tenant, mark, folder, scratch, night.etl.memory_mb // 2, seen)
                 stage.rows_in, stage.made["of their payload"] = found.events, found.made
                 stage.rows_out = found.events + found.made
+            page.know(next_xid=cast(cast(following.next_xid, Text()), Xid8()))
             with night.database.begin() as connection:
                 reach("dumping")
                 _store_segment(connection, night, page, folder, mark, following, found)
@@ -249,6 +247,7 @@ def _store_segment(
     connection: Connection, night: Night, page: Ledger, folder: Path, mark: Mark, following: Mark, found: Flat
 ) -> None:  # fmt: skip
     """Notes the segment and how far it reaches, together: nothing is dumped twice, nothing is left out."""
+    ledger.hold(connection, page.run)
     values = {"tenant": page.tenant, "before": mark.next_xid, "cluster": following.cluster,
               "next": following.next_xid, "since": following.since, "as_of_us": found.as_of_us or 0}  # fmt: skip
     if connection.execute(_ADVANCE, values).one_or_none() is None:
@@ -312,16 +311,3 @@ def scratch_of(night: Night, run: UUID) -> Path:
     path = night.settings.state_dir / "etl" / str(run)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _clear_up(night: Night, tenant: str, killed: Sequence[UUID]) -> None:
-    """Removes what runs that died had not published."""
-    if not killed:
-        return
-    with plain_errors(), night.database.begin() as connection:
-        published = {(row.run, row.dataset) for row in connection.execute(_PUBLISHED, {"runs": list(killed)})}
-    for run in killed:
-        shutil.rmtree(night.settings.state_dir / "etl" / str(run), ignore_errors=True)
-        for dataset, folder in night.lake.folders_of(tenant, run):
-            if (run, dataset) not in published:
-                shutil.rmtree(folder)

@@ -30,11 +30,14 @@ class DuckDb:
 
     def register(self, name: str, files: Sequence[Path], columns: Columns) -> None:
         """See Engine."""
-        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {_reading(self.connection, files, columns)}")
+        with plain_errors():
+            reading = _reading(self.connection, files, columns)
+            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {reading}")
 
     def view(self, name: str, query: str) -> None:
         """See Engine."""
-        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
+        with plain_errors():
+            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
     def write(
         self,

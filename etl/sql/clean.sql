@@ -1,4 +1,4 @@
--- The history of a day's subjects: each event once, the copy that came in first, with its place in its subject's order.
+-- The history of a day's subjects: each event once, the copy dated first, with its place in its subject's order.
 WITH single AS (
     SELECT together.*, 1 AS nth
     FROM together
@@ -8,7 +8,7 @@ WITH single AS (
         together.*,
         row_number() OVER (
             PARTITION BY together.event_id, subject
-            ORDER BY ingested_us NULLS LAST, occurred_us NULLS LAST, type NULLS LAST
+            ORDER BY occurred_us NULLS LAST, ingested_us NULLS LAST, type NULLS LAST
         ) AS nth
     FROM together
     WHERE EXISTS (SELECT 1 FROM repeated WHERE repeated.event_id = together.event_id)

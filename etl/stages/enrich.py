@@ -26,7 +26,8 @@ def enrich(
         # A day more: events may lie a little ahead of the clock that took them in.
         last_day = work.as_of_us // DAY_US + 1
         hours = opening.query(work.settings.opening_hours, work.tenant, day_number(day), last_day)
-        work.engine.view("opening", hours)
+        # A table, not a view: DuckDB reads the text of thousands of hours again wherever a query names them.
+        work.aside("opening", hours, opening.COLUMNS)
     datasets = [dataset for dataset in order if dataset.kind == kind]
     written: dict[str, list[Written]] = {dataset.name: [] for dataset in datasets if dataset.published}
     for portion, history in enumerate(histories):

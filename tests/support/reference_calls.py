@@ -38,7 +38,7 @@ class Price:
 def cleaned(events: Iterable[Event]) -> dict[str, list[Row]]:
     """By subject: each event once, as it came in first, in the order in which they happened, with its `place`."""
     once: dict[tuple[str, str], Event] = {}
-    for event in sorted(events, key=lambda one: one["ingested_us"]):
+    for event in sorted(events, key=lambda one: (one["occurred_us"], one["ingested_us"])):
         once.setdefault((event["tenant"], event["event_id"]), event)
     subjects: dict[str, list[Row]] = defaultdict(list)
     for event in once.values():

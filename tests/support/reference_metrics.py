@@ -26,7 +26,7 @@ CHANGES = tuple(
 def cleaned(events: Iterable[Event]) -> list[Event]:
     """Every event once (the one that came first), in the order in which they happened."""
     first: dict[tuple[Any, str], Event] = {}
-    for event in sorted(events, key=lambda event: event["ingested_us"]):
+    for event in sorted(events, key=lambda event: (event["occurred_us"], event["ingested_us"])):
         first.setdefault((event["tenant"], event["event_id"]), event)
     return sorted(first.values(), key=order)
 

@@ -1,6 +1,6 @@
 -- The contacts that were called in the period, each with how the last of their calls ended.
 WITH placed AS (
-  SELECT c.*, ROW_NUMBER() OVER (PARTITION BY c.contact ORDER BY c.submitted_us DESC, c.call DESC) AS from_last
+  SELECT c.*, ROW_NUMBER() OVER (PARTITION BY c.contact ORDER BY c.submitted_us DESC NULLS LAST, c.call DESC NULLS LAST) AS from_last
   FROM call_fact AS c
   WHERE c.tenant = :tenant AND c.submitted_us >= :from_us AND c.submitted_us < :to_us AND c.campaign = :campaign
 ), called AS (
