@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -22,6 +22,10 @@ from etl.reports.query import PERIOD, Question
 from etl.sql.order import BY_NAME
 
 _EVENT = {"BIGINT": whole, "STRING": text}
+_COLUMNS: Mapping[str, Columns] = {
+    **{name: dataset.columns for name, dataset in BY_NAME.items()},
+    **{f"history_{kind}": columns for kind, columns in HISTORY.items()},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ def events_of(duck: DuckDb, sources: Sources, wanted: Wanted, subject: str) -> T
 def _lay_out(duck: DuckDb, sources: Sources, wanted: Wanted, datasets: Sequence[str]) -> None:
     report, question = wanted.report, wanted.question
     for name in datasets:
-        duck.register(name, _files(sources, report, question, name), BY_NAME[name].columns)
+        duck.register(name, _files(sources, report, question, name), _COLUMNS[name])
     for name in report.database:
         sources.carry(duck, name, question, wanted.fields if report.fields else ())
     if report.most_days is not None and report.period is not Period.WHOLE:

@@ -12,8 +12,8 @@ _DURATIONS = (
     "first_assignment", "queue", "first_response", "requester_wait", "agent_wait", "hold", "owned", "handle",
     "first_resolution", "full_resolution",
 )  # fmt: skip
-_BUSINESS = tuple(f"business_{name}" for name in _DURATIONS if name != "handle")
-"""Within opening hours; work has none of its own."""
+_BUSINESS = tuple(f"business_{name}" for name in _DURATIONS)
+"""Within opening hours."""
 
 
 def _durations(*names: str) -> tuple[Measure, ...]:
@@ -31,6 +31,7 @@ def _state(name: str, state: str) -> Measure:
     return total(f"{name}_us", "piece_us", f"state = '{state}'")
 
 
+_AUTHORS = ("agent", "customer", "bot")
 _STATES = (
     "logged_in", "available", "busy", "paused", "handling", "engaged", "talk", "hold", "acw", "ring", "ticket_work",
 )  # fmt: skip
@@ -52,7 +53,7 @@ TICKETS = (
     Report(
         name="ticket_facts",
         says="One row a ticket: its groups and agents, every duration, transfers, messages, and how it stands.",
-        basis=_CREATED, base="tickets", reads=_TICKETS, kind="ticket", order=("created_us", "ticket"),
+        basis=_CREATED, base="tickets", reads=_TICKETS, kind="ticket", reach_days=36500, order=("created_us", "ticket"),
         columns=(
             text("ticket"), _CHANNEL, utc("created"), local("created"), flag("created_inferred"), text("first_group"),
             text("last_group"), text("first_agent"), text("last_agent"), text("priority"), text("status"),
@@ -107,6 +108,22 @@ TICKETS = (
         columns=(
             seconds("within", "the target"), whole("met"), whole("breached"), whole("pending"), whole("finished"),
             percent("sla", "met", "finished"),
+        ),
+    ),
+    Report(
+        name="messages_daily",
+        says="One row a day, channel and group: how many messages agents, customers and bots wrote.",
+        basis="the messages that were written in the period", base="messages", reads=("history_ticket", "ticket_fact"),
+        kind="ticket", period=Period.DAY, reach_days=36500,
+        keys=(text("channel", says="the message's own, else its ticket's"), _GROUP),
+        measures=(
+            *(count(f"messages_{author}", f"author = '{author}' AND NOT is_internal") for author in _AUTHORS),
+            count("messages_internal", "is_internal"), Measure(name="tickets", sql="COUNT(DISTINCT subject)"),
+        ),
+        columns=(
+            *(whole(f"messages_{author}") for author in _AUTHORS),
+            whole("messages_internal", says="notes of anybody, which the customer does not see"),
+            whole("tickets", says="that had messages"),
         ),
     ),
     Report(

@@ -121,8 +121,8 @@ ORDER: tuple[Dataset, ...] = (
         columns={
             "tenant": "STRING", "ticket": "STRING", "hours_of": "STRING", "first_assignment_us": "BIGINT",
             "queue_us": "BIGINT", "first_response_us": "BIGINT", "requester_wait_us": "BIGINT",
-            "agent_wait_us": "BIGINT", "hold_us": "BIGINT", "owned_us": "BIGINT", "first_resolution_us": "BIGINT",
-            "full_resolution_us": "BIGINT",
+            "agent_wait_us": "BIGINT", "hold_us": "BIGINT", "owned_us": "BIGINT", "handle_us": "BIGINT",
+            "first_resolution_us": "BIGINT", "full_resolution_us": "BIGINT",
         },
     ),
     # -- queues and agents

@@ -27,6 +27,8 @@ stretches AS (
     UNION ALL
     SELECT tenant, ticket, 'owned', begin_us, end_us FROM ticket_session_fact
     UNION ALL
+    SELECT tenant, ticket, 'handle', begin_us, end_us FROM ticket_work_fact
+    UNION ALL
     SELECT tenant, ticket, status, begin_us, end_us FROM ticket_span_fact
 ),
 measured AS (
@@ -62,6 +64,7 @@ summed AS (
         CAST(sum(open_us) FILTER (WHERE what = 'pending') AS BIGINT) AS agent_wait_us,
         CAST(sum(open_us) FILTER (WHERE what = 'hold') AS BIGINT) AS hold_us,
         CAST(sum(open_us) FILTER (WHERE what = 'owned') AS BIGINT) AS owned_us,
+        CAST(sum(open_us) FILTER (WHERE what = 'handle') AS BIGINT) AS handle_us,
         CAST(sum(open_us) FILTER (WHERE what = 'first_resolution') AS BIGINT) AS first_resolution_us,
         CAST(sum(open_us) FILTER (WHERE what = 'full_resolution') AS BIGINT) AS full_resolution_us
     FROM measured
@@ -78,6 +81,7 @@ SELECT
     coalesce(agent_wait_us, 0) AS agent_wait_us,
     coalesce(hold_us, 0) AS hold_us,
     coalesce(owned_us, 0) AS owned_us,
+    handle_us,
     first_resolution_us,
     full_resolution_us
 FROM scheduled

@@ -37,7 +37,9 @@ def _by_agent(dice: random.Random) -> dict[str, Any]:
 def _message(dice: random.Random) -> dict[str, Any]:
     author = dice.choice(("customer", "customer", "agent", "agent", "bot", "system"))
     agent = dice.choice(AGENTS) if author == "agent" else None
-    return {"author": author, "agent": agent, "visibility": dice.choice(("public", "public", "public", "internal"))}
+    visibility = dice.choice(("public", "public", "public", "internal"))
+    channel = dice.choice((*(None,) * 9, *CHANNELS))
+    return {"author": author, "agent": agent, "visibility": visibility, "channel": channel}
 
 
 SAYS: dict[str, Saying] = {

@@ -12,6 +12,7 @@ from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from etl.columns import HISTORY
 from etl.sql.order import BY_NAME
 from tests.support.reference_metrics import DONE, Facts
 from tests.support.reference_queues import union_us
@@ -47,7 +48,8 @@ class Asked:
 
 
 def named(facts: Facts, dataset: str) -> list[Row]:
-    return [dict(zip(BY_NAME[dataset].columns, row, strict=True)) for row in facts.get(dataset, [])]
+    columns = BY_NAME[dataset].columns if dataset in BY_NAME else HISTORY["ticket"]
+    return [dict(zip(columns, row, strict=True)) for row in facts.get(dataset, [])]
 
 
 def shown(value: Fraction | int | None, decimals: int) -> Decimal | None:
@@ -85,7 +87,7 @@ def percentile(values: Sequence[int], of_100: int) -> Fraction | None:
 
 def ticket_cohort_daily(facts: Facts, asked: Asked) -> Cells:
     within = {
-        row["ticket"]: {f"business_{name}_us": row[f"{name}_us"] for name in DURATIONS if name != "handle"}
+        row["ticket"]: {f"business_{name}_us": row[f"{name}_us"] for name in DURATIONS}
         for row in named(facts, "ticket_business_fact")
     }
     nothing = {name: None for name in next(iter(within.values()), {})}
@@ -124,7 +126,7 @@ def _cohort(rows: list[Row], ages: list[int]) -> Row:
         "transfers_agent": sum(row["transfers_agent"] for row in rows), "backlog": len(ages),
         "backlog_age_p50_s": seconds(percentile(ages, 50)), "backlog_age_p90_s": seconds(percentile(ages, 90)),
     }  # fmt: skip
-    for name in (*DURATIONS, *(f"business_{name}" for name in DURATIONS if name != "handle")):
+    for name in (*DURATIONS, *(f"business_{name}" for name in DURATIONS)):
         known = [row[f"{name}_us"] for row in rows if row[f"{name}_us"] is not None]
         cell |= {
             f"with_{name}": len(known), f"{name}_s": seconds(sum(known), len(known)),
@@ -178,6 +180,22 @@ def sla_daily(facts: Facts, asked: Asked, within_us: Mapping[str, int], shops: M
         cell["finished"] = cell["met"] + cell["breached"]
         cell["sla_pct"] = percent(cell["met"], cell["met"] + cell["breached"])
     return dict(cells)
+
+
+def messages_daily(facts: Facts, asked: Asked) -> Cells:
+    tickets = {row["ticket"]: row for row in named(facts, "ticket_fact")}
+    cells: dict[tuple[Any, ...], Row] = defaultdict(lambda: defaultdict(int))
+    for row in named(facts, "history_ticket"):
+        if row["type"] != "ticket.message" or (day := asked.day(row["occurred_us"])) is None:
+            continue
+        kind = "internal" if row["visibility"] == "internal" else row["author"]
+        if kind == "system":
+            continue
+        ticket = tickets[row["subject"]]
+        cell = cells[asked.text(day[0]), row["channel"] or ticket["channel"], ticket["first_group"]]
+        cell[f"messages_{kind}"] += 1
+    kinds = [f"messages_{kind}" for kind in ("agent", "customer", "bot", "internal")]
+    return {key: {kind: cell[kind] for kind in kinds} for key, cell in cells.items()}
 
 
 def transfers_matrix(facts: Facts, asked: Asked) -> Cells:

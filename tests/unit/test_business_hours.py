@@ -39,12 +39,17 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
         +3d 16:30 solved
         """,
         {"hours_of": "", "first_response_us": 1800, "first_resolution_us": 57600, "queue_us": 57600,
-         "requester_wait_us": 57600, "first_assignment_us": None, "owned_us": 0},
+         "requester_wait_us": 57600, "first_assignment_us": None, "owned_us": 0, "handle_us": None},
     ),
     "a night does not count": (
         """
         +2d 15:00 created channel=email group=a
         +2d 15:30 assigned agent=ann
+        +2d 15:45 work_started agent=ann
+        +2d 16:30 work_ended agent=ann
+        +2d 20:00 work_started agent=bob
+        +2d 21:00 work_ended agent=bob
+        +2d 22:00 work_started agent=bob
         +3d 08:10 message agent agent=ann
         +3d 08:20 updated status=pending
         +3d 16:20 updated status=open
@@ -54,6 +59,8 @@ STORIES: dict[str, tuple[str, dict[str, Any]]] = {
         {"first_assignment_us": 1800, "queue_us": 1800, "first_response_us": 4200,
          # 15:30 to 16:00 and 08:00 to 08:20; then, of the next day, 08:00 to 09:00, and an hour on hold.
          "requester_wait_us": 1800 + 1800 + 1200 + 3600 + 3600, "agent_wait_us": 27600, "hold_us": 3600,
+         # From 15:45 to 16:00; who works at night works out of hours.
+         "handle_us": 900,
          # From 15:30 on, a whole day of eight hours, and two hours.
          "owned_us": 1800 + 28800 + 7200, "full_resolution_us": 3600 + 28800 + 7200},
     ),
@@ -168,11 +175,14 @@ def _reckoned(
         return sum(within(one["begin_us"], one["end_us"]) for one in own)
 
     sessions = [one for one in found["ticket_session_fact"] if one["ticket"] == row["ticket"]]
+    works = [one for one in found["ticket_work_fact"] if one["ticket"] == row["ticket"]]
+    worked = [within(one["begin_us"], one["end_us"]) for one in works if one["end_us"] is not None]
     firsts = ("first_assignment_us", "first_response_us", "first_resolution_us", "full_resolution_us")
     return row | {name: since(name) for name in firsts} | {
         "requester_wait_us": spans("new", "open", "hold"), "agent_wait_us": spans("pending"), "hold_us": spans("hold"),
         "owned_us": sum(within(one["begin_us"], one["end_us"]) for one in sessions),
         "queue_us": sum(within(begin, end) for begin, end in waits),
+        "handle_us": sum(worked) if worked else None,
     }  # fmt: skip
 
 

@@ -7,10 +7,11 @@ from datetime import date
 import pytest
 
 from dialer.settings import OpeningHours, ReportSettings
+from etl.columns import HISTORY
 from etl.engines import duckdb
 from tests.support import reference_reports
 from tests.support.metric_stream import stream
-from tests.support.reference_metrics import facts_of, ticket_facts
+from tests.support.reference_metrics import cleaned, facts_of, ticket_facts
 from tests.support.reference_queues import agent_facts, queue_facts
 from tests.support.reference_reports import Asked, Shop
 from tests.support.report_figures import question, report
@@ -29,6 +30,7 @@ TARGETS = ReportSettings()
 KEYS = {
     "ticket_cohort_daily": ("period_start_local", "channel", "group"),
     "sla_daily": ("period_start_local", "target", "channel", "group", "hours"),
+    "messages_daily": ("period_start_local", "channel", "group"),
     "transfers_matrix": ("what", "from", "to"),
     "queue_intervals_15m": ("period_start_local", "queue", "channel"),
     "agent_daily": ("period_start_local", "agent"),
@@ -44,6 +46,7 @@ AGAIN = {
         },
         {group: Shop("Europe/Warsaw", 8, 18) for group in OPEN},
     ),
+    "messages_daily": reference_reports.messages_daily,
     "transfers_matrix": reference_reports.transfers_matrix,
     "queue_intervals_15m": lambda facts, asked: reference_reports.queue_intervals_15m(
         facts, asked, TARGETS.answer_within_s * 10**6, TARGETS.short_abandon_s * 10**6
@@ -66,6 +69,9 @@ def made(tmp_path_factory):
         # Opening hours have a reference of their own: test_business_hours.
         again |= {"ticket_business_fact": facts.get("ticket_business_fact", [])} if kind == "ticket" else {}
         again |= facts_of(events, of_one)
+        if kind == "ticket":
+            files["history_ticket"] = [folder / "ticket.parquet"]
+            again["history_ticket"] = [tuple(map(one.get, HISTORY[kind])) for one in cleaned(events)]
     yield engine, files, again
     engine.close()
 
