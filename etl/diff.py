@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from dialer.errors import InvalidInput
 from etl.columns import HISTORY, KINDS, Columns
 from etl.engines.port import Engine
 from etl.lake import Lake
-from etl.sql.order import ORDER
+from etl.sql.order import BY_NAME, ORDER, Dataset
 
 _RUN = text("select run, tenant_id, state, code, ended_at, as_of_us from etl_run where run = :run")
 # What was read when a run had ended: its own outputs, and of what it left alone the newest before.
@@ -52,13 +52,30 @@ class Cause:
     """How long after it occurred the last of them came in."""
 
 
+Version = tuple[str, tuple[Path, ...]]
+"""A dataset of the day as it was read then: its digest and its files."""
+_NONE: Version = ("", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """How many rows of a dataset differ."""
+
+    dataset: str
+    new: int
+    gone: int
+    changed: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """All of it."""
+    """What differs and why; `changes` has the rows."""
 
     first: Row[Any]
     second: Row[Any]
-    changes: tuple[Change, ...]
+    was: Mapping[str, Version]
+    now: Mapping[str, Version]
+    changed: tuple[Changed, ...]
     causes: tuple[Cause, ...]
 
 
@@ -70,18 +87,31 @@ def difference(connection: Connection, lake: Lake, engine: Engine, day: date, on
     was, now = _as_of(connection, lake, first, day), _as_of(connection, lake, second, day)
     if not was and not now:
         raise InvalidInput(f"neither run has anything of {day}. `dialer etl status` shows which days runs wrote.")
-    changes: list[Change] = []
+    changed = []
     for dataset in ORDER:
-        before, after = was.get(dataset.name, _NONE), now.get(dataset.name, _NONE)
-        if dataset.published and before != after:
-            _register(engine, before, after, dataset.columns)
-            changes += _changes(engine, dataset.name, dataset.key, dataset.columns)
+        if dataset.published and was.get(dataset.name, _NONE) != now.get(dataset.name, _NONE):
+            _register(engine, dataset.name, was, now, dataset.columns)
+            counts = f"SELECT {_IS_NEW}, {_IS_GONE}, count(*) AS n FROM {_differing(dataset)}"
+            ((new, gone, rows),) = engine.rows(counts, {})
+            if rows:
+                changed.append(Changed(dataset=dataset.name, new=new, gone=gone, changed=rows - new - gone))
     causes = [cause for kind in KINDS for cause in _causes(engine, f"history_{kind}", was, now, HISTORY[kind])]
-    return Difference(first=first, second=second, changes=tuple(changes), causes=tuple(causes))
+    return Difference(
+        first=first, second=second, was=was, now=now, changed=tuple(changed), causes=tuple(causes)
+    )  # fmt: skip
 
 
-_Version = tuple[str, tuple[Path, ...]]
-_NONE: _Version = ("", ())
+def changes(engine: Engine, found: Difference, name: str, most: int | None = None) -> Iterator[Change]:
+    """The rows of a dataset that differ, by its key; so many at most. One by one: a day may have millions."""
+    dataset = BY_NAME[name]
+    columns = tuple(dataset.columns)
+    _register(engine, name, found.was, found.now, dataset.columns)
+    listed = ", ".join([f"was.{column}" for column in columns] + [f"now_.{column}" for column in columns])
+    order = ", ".join(f"coalesce(was.{column}, now_.{column}) NULLS LAST" for column in dataset.key)
+    limit = "" if most is None else f" LIMIT {most}"
+    query = f"SELECT was.is_there, now_.is_there, {listed} FROM {_differing(dataset)} ORDER BY {order}{limit}"
+    for row in engine.rows(query, {}):
+        yield _change(name, dataset.key, columns, row)
 
 
 def _run(connection: Connection, run: UUID) -> Row[Any]:
@@ -91,7 +121,7 @@ def _run(connection: Connection, run: UUID) -> Row[Any]:
     return found
 
 
-def _as_of(connection: Connection, lake: Lake, run: Row[Any], day: date) -> dict[str, _Version]:
+def _as_of(connection: Connection, lake: Lake, run: Row[Any], day: date) -> dict[str, Version]:
     values = {"tenant": run.tenant_id, "day": day, "ended_at": run.ended_at}
     found = {
         row.dataset: (row.digest, tuple(lake.root / name for name in row.files))
@@ -105,23 +135,26 @@ def _as_of(connection: Connection, lake: Lake, run: Row[Any], day: date) -> dict
     return found
 
 
-def _register(engine: Engine, before: _Version, after: _Version, columns: Columns) -> None:
-    engine.register("was", before[1], columns)
-    engine.register("now_", after[1], columns)
+def _register(
+    engine: Engine, name: str, was: Mapping[str, Version], now: Mapping[str, Version], columns: Columns
+) -> None:  # fmt: skip
+    engine.register("was", was.get(name, _NONE)[1], columns)
+    engine.register("now_", now.get(name, _NONE)[1], columns)
 
 
-def _changes(engine: Engine, name: str, key: Sequence[str], columns: Columns) -> list[Change]:
-    same_key = " AND ".join(f"was.{column} IS NOT DISTINCT FROM now_.{column}" for column in key)
-    differs = " OR ".join(f"was.{column} IS DISTINCT FROM now_.{column}" for column in columns)
-    listed = ", ".join([f"was.{column}" for column in columns] + [f"now_.{column}" for column in columns])
-    order = ", ".join(f"coalesce(was.{column}, now_.{column}) NULLS LAST" for column in key)
-    rows = engine.rows(
-        f"SELECT was.is_there, now_.is_there, {listed} FROM (SELECT *, TRUE AS is_there FROM was) AS was "
+_IS_NEW = "count(*) FILTER (WHERE was.is_there IS NULL) AS new"
+_IS_GONE = "count(*) FILTER (WHERE now_.is_there IS NULL) AS gone"
+
+
+def _differing(dataset: Dataset) -> str:
+    """The rows of `was` and `now_` side by side that are not the same."""
+    same_key = " AND ".join(f"was.{column} IS NOT DISTINCT FROM now_.{column}" for column in dataset.key)
+    differs = " OR ".join(f"was.{column} IS DISTINCT FROM now_.{column}" for column in dataset.columns)
+    return (
+        "(SELECT *, TRUE AS is_there FROM was) AS was "
         f"FULL OUTER JOIN (SELECT *, TRUE AS is_there FROM now_) AS now_ ON {same_key} "
-        f"WHERE was.is_there IS NULL OR now_.is_there IS NULL OR {differs} ORDER BY {order}",
-        {},
+        f"WHERE was.is_there IS NULL OR now_.is_there IS NULL OR {differs}"
     )
-    return [_change(name, key, tuple(columns), row) for row in rows]
 
 
 def _change(name: str, key: Sequence[str], columns: tuple[str, ...], row: tuple[Any, ...]) -> Change:
@@ -135,12 +168,11 @@ def _change(name: str, key: Sequence[str], columns: tuple[str, ...], row: tuple[
 
 
 def _causes(
-    engine: Engine, name: str, was: dict[str, _Version], now: dict[str, _Version], columns: Columns
+    engine: Engine, name: str, was: Mapping[str, Version], now: Mapping[str, Version], columns: Columns
 ) -> list[Cause]:  # fmt: skip
-    before, after = was.get(name, _NONE), now.get(name, _NONE)
-    if before == after:
+    if was.get(name, _NONE) == now.get(name, _NONE):
         return []
-    _register(engine, before, after, columns)
+    _register(engine, name, was, now, columns)
     found = []
     for came, here, there in ((True, "now_", "was"), (False, "was", "now_")):
         rows = engine.rows(

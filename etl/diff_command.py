@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import click
 from dialer import settings as settings_module
 from dialer.storage.reading import reading
 from dialer.storage.session import sync_engine
-from etl.diff import Cause, Change, Difference, difference
+from etl.diff import Cause, Change, Changed, Difference, changes, difference
+from etl.engines.port import Engine
 from etl.lake import Lake
 from etl.night_commands import open_engine
 from etl.sql.order import BY_NAME
@@ -48,30 +49,30 @@ def diff_command(
     try:
         with reading(database) as connection:
             found = difference(connection, lake, engine, day.date(), run1, run2)
+        if as_json:
+            for one in found.changed:
+                for change in changes(engine, found, one.dataset):
+                    click.echo(json.dumps(_as_data(change), ensure_ascii=False))
+            return
+        for line in _lines(engine, found, all_rows=all_rows):
+            click.echo(line)
     finally:
         engine.close()
         database.dispose()
-    if as_json:
-        for change in found.changes:
-            click.echo(json.dumps(_as_data(change), ensure_ascii=False))
-        return
-    for line in _lines(found, all_rows=all_rows):
-        click.echo(line)
 
 
-def _lines(found: Difference, *, all_rows: bool) -> list[str]:
-    lines = [f"from {_told(found.first)}", f"to   {_told(found.second)}", ""]
-    lines += ["why:"] + [f"  {one}" for one in _reasons(found)] + [""]
-    if not found.changes:
-        return [*lines, "no fact differs"]
-    for dataset in dict.fromkeys(change.dataset for change in found.changes):
-        changes = [change for change in found.changes if change.dataset == dataset]
-        lines.append(f"{dataset}: {_counted(changes)}")
-        shown = changes if all_rows else changes[:SHOWN]
-        lines += [f"  {_row(change)}" for change in shown]
-        if len(shown) < len(changes):
-            lines.append(f"  … and {len(changes) - len(shown)} more (--all)")
-    return lines
+def _lines(engine: Engine, found: Difference, *, all_rows: bool) -> Iterator[str]:
+    yield from (f"from {_told(found.first)}", f"to   {_told(found.second)}", "")
+    yield from ("why:", *(f"  {one}" for one in _reasons(found)), "")
+    if not found.changed:
+        yield "no fact differs"
+    for one in found.changed:
+        yield f"{one.dataset}: {_counted(one)}"
+        for change in changes(engine, found, one.dataset, None if all_rows else SHOWN):
+            yield f"  {_row(change)}"
+        rows = one.new + one.gone + one.changed
+        if rows > SHOWN and not all_rows:
+            yield f"  … and {rows - SHOWN:,} more (--all)"
 
 
 def _told(run: Any) -> str:
@@ -85,6 +86,8 @@ def _reasons(found: Difference) -> list[str]:
         reasons.append("the code of the transforms is another")
     if found.first.as_of_us != found.second.as_of_us:
         reasons.append("the cut-off is another: what was open then is counted up to a later event")
+    if found.changed and not reasons:
+        reasons.append("what the settings say is another (tariffs, opening hours), or a person was erased")
     return reasons or ["nothing: the same events, the same code, the same cut-off"]
 
 
@@ -94,9 +97,9 @@ def _cause(cause: Cause) -> str:
     return f"{sign}{cause.events} {cause.type}{source}{late}"
 
 
-def _counted(changes: list[Change]) -> str:
-    kinds = Counter("new" if one.was is None else "gone" if one.now is None else "changed" for one in changes)
-    return ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "gone", "changed") if kinds[kind])
+def _counted(one: Changed) -> str:
+    counts = {"new": one.new, "gone": one.gone, "changed": one.changed}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _row(change: Change) -> str:

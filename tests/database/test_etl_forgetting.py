@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -13,9 +15,10 @@ from sqlalchemy import text
 from cli import root
 from dialer.clock import utc_now
 from dialer.errors import InvalidInput, RefusedBySafety
+from dialer.settings import OpeningHours
 from dialer.storage.session import sync_engine
+from etl import diff_command, pipeline, status
 from etl import erase as erase_module
-from etl import pipeline, status
 from etl import retain as retain_module
 from etl.erase import Whom, erase
 from etl.lake import Lake
@@ -244,7 +247,7 @@ def test_a_requester_is_forgotten(database, night):
         erase(night, "acme", Whom(requester=""), "ann@host", "asked", lambda what: None)
 
 
-def test_a_restatement_is_told_row_by_row_with_its_cause(database, tmp_path):
+def test_a_restatement_is_told_row_by_row_with_its_cause(database, tmp_path, monkeypatch):
     insert(database.engine, [*ticket("T-1"), *ticket("T-2")])
     first = require(run(database))["acme"].run
     insert(database.engine, [
@@ -261,6 +264,19 @@ def test_a_restatement_is_told_row_by_row_with_its_cause(database, tmp_path):
     assert "+2 ticket.message from desk" in told.output
     same = CliRunner().invoke(root, ["report", "diff", str(DAY), str(second), str(second), "--settings", settings])
     assert "no fact differs" in same.output
+    hours = OpeningHours(tenant="acme", time_zone="UTC", open={"mon": "08:00-16:00"})
+    by_hours = replace(database, settings=database.settings.model_copy(update={"opening_hours": (hours,)}))
+    third = require(run(by_hours, again=[DAY]))["acme"].run
+    compared = ["report", "diff", str(DAY), str(second), str(third), "--settings", settings]
+    told = CliRunner().invoke(root, compared)
+    assert "why:\n  what the settings say is another" in told.output
+    assert "ticket_business_fact: 3 new" in told.output
+    lines = [json.loads(line) for line in CliRunner().invoke(root, [*compared, "--json"]).output.splitlines()]
+    assert [(one["dataset"], one["was"], one["now"]["ticket"]) for one in lines] == [
+        ("ticket_business_fact", None, f"T-{n}") for n in (1, 2, 3)
+    ]
+    monkeypatch.setattr(diff_command, "SHOWN", 1)
+    assert "… and 2 more (--all)" in CliRunner().invoke(root, compared).output
 
 
 def test_the_commands_say_how_it_stands(database, tmp_path):
