@@ -64,10 +64,13 @@ class Access:
         self._tokens: dict[str, Token] = {}
         self.ready = False
         """Whether the credentials are known yet."""
+        self.shared = False
+        """Whether several tenants may send."""
 
     def learn(self, tokens: Iterable[Token]) -> None:
         """Puts these in place of all."""
         self._tokens = {token.id: token for token in tokens}
+        self.shared = len({token.tenant_id for token in self._tokens.values()}) > 1
         self.ready = True
 
     def bearer(self, authorization: str) -> Token:

@@ -26,7 +26,7 @@ from etl.body import Refusal
 from etl.intake import LAND_S, Intake, Stored, Unavailable
 from etl.landing import Batch
 from etl.metrics import DEAD, EVENTS, REQUESTS, Metrics
-from etl.quota import OverQuota, Quotas
+from etl.quota import SOON_S, OverQuota, Quotas
 from etl.spool import Spool
 from etl.wire import Event, Letter, read_lines, terms_of
 
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 KEEP_S = 1.0
 """Between two looks at what collectors share: so long a revoked token is good, and so long PostgreSQL may be back."""
+MOST_CONNECTIONS = 1000
+"""Beyond them senders are told to come again; who watches is answered still."""
 _SLICE = 500
 """Lines that are read before others have their turn."""
 _JSON = "application/json"
@@ -52,6 +54,8 @@ class Collector:
         self._spool = Spool(settings.collect_dir, settings.collect.spool_size)
         self._intake = Intake(self._connections, self._spool, self._terms, self._metrics)
         self._sparse = Sparse(log, clock)
+        self.connections: Callable[[], int] = lambda: 0
+        """How many there are now; whoever serves the application knows."""
 
     def app(self) -> Starlette:
         """The ASGI application; its lifespan reads and writes until it is left."""
@@ -70,10 +74,11 @@ class Collector:
 
     async def _events(self, request: Request) -> Response:
         now = self._clock.now()
+        if self.connections() > MOST_CONNECTIONS:
+            raise Refusal(503, "crowded", f"more than {MOST_CONNECTIONS} connections", SOON_S)
         token = self._identified(request)
         media = body.check_form(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
-        if self._intake.away and self._spool.full:
-            raise Refusal(503, "full", "the database is away and the disk has no room for more", retry_after_s=10)
+        self._check_disk(token.tenant_id)
         self._quotas.admit(token.tenant_id, now)
         held = 0
 
@@ -91,6 +96,14 @@ class Collector:
             return self._told(batch, stored)
         finally:
             self._quotas.shrink(token.tenant_id, held)
+
+    def _check_disk(self, tenant_id: str) -> None:
+        if not self._intake.away:
+            return
+        if self._spool.full:
+            raise Refusal(503, "full", "the database is away and the disk has no room for more", retry_after_s=10)
+        if self._access.shared and self._intake.spooled(tenant_id) >= self._limits.spool_size // 2:
+            raise Refusal(429, "full", "the database is away and this tenant has half of the disk", retry_after_s=10)
 
     def _identified(self, request: Request) -> Token:
         """Who sends it; of a webhook the signature is still to be checked, over the body. Raises Refusal."""
@@ -194,7 +207,9 @@ class Collector:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._keep())]
+        # Bringing home what the disk holds may take long, and a revoked token must not be good for so long.
+        work = (self._intake.run(), self._keep(self._share), self._keep(self._intake.replay))
+        tasks = [asyncio.create_task(one) for one in work]
         try:
             yield
         finally:
@@ -208,13 +223,12 @@ class Collector:
             await self._connections.close()
             self._spool.close()
 
-    async def _keep(self) -> None:
+    async def _keep(self, work: Callable[[], Awaitable[bool]]) -> None:
+        """Does it for ever: at once while it says that there is more to do."""
         while True:
             pause = KEEP_S
             try:
-                async with asyncio.timeout(LAND_S):
-                    await self._share()
-                if await self._intake.replay():
+                if await work():
                     pause = 0.0
             except (psycopg.Error, TimeoutError, OSError) as error:
                 self._sparse.note("database_not_asked", type(error).__name__)
@@ -223,15 +237,17 @@ class Collector:
                 log.exception("keeping_failed")
             await self._clock.sleep(pause)
 
-    async def _share(self) -> None:
+    async def _share(self) -> bool:
         unstored = self._quotas.unstored()
         try:
-            tokens, sent = await self._connections.run(lambda connection: books.exchange(connection, unstored))
+            async with asyncio.timeout(LAND_S):
+                tokens, sent = await self._connections.run(lambda connection: books.exchange(connection, unstored))
         except BaseException:
             self._quotas.restore(unstored)
             raise
         self._quotas.learn(sent)
         self._access.learn(tokens)
+        return False
 
 
 def _json(value: object, status: int) -> Response:
@@ -244,7 +260,7 @@ def _refused(refusal: Refusal) -> Response:
         response.headers["retry-after"] = str(refusal.retry_after_s)
     if refusal.status == 401:
         response.headers["www-authenticate"] = "Bearer"
-    if refusal.status in (408, 413):
-        # The rest of the body is not wanted.
+    if refusal.status in (408, 413) or refusal.error == "crowded":
+        # The rest of the body is not wanted, or one connection more.
         response.headers["connection"] = "close"
     return response

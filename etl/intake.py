@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +21,13 @@ from etl.wire import Letter, Terms, read_lines
 
 log = logging.getLogger(__name__)
 
-GROUP_EVENTS = 10_000
+GROUP_EVENTS, GROUP_BYTES = 10_000, 16 * 2**20
 WRITERS = 2
 """One prepares its rows while PostgreSQL takes the other's."""
 LAND_S = 20.0
 """A group that takes longer goes to the disk: those who wait have waited enough."""
+REPLAY_S = 300.0
+"""For a group from the disk nobody waits; and if it never came home, nothing behind it would."""
 
 
 class Unavailable(Exception):
@@ -64,6 +66,8 @@ class Intake:
         self._landing = Landing()
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._work = asyncio.Event()
+        self._spooled: Counter[str] = Counter()
+        self._refusing = False
         self.away = False
         """PostgreSQL did not take the last group: those that follow go to the disk until it is asked again."""
 
@@ -81,20 +85,25 @@ class Intake:
                 writers.create_task(self._write())
 
     async def replay(self) -> bool:
-        """Brings the oldest file of the disk into PostgreSQL, and learns that it is back; whether there was one.
+        """Learns that PostgreSQL is there, and brings it the oldest file of the disk; whether there was one.
 
         Raises psycopg.Error, TimeoutError and OSError.
         """
+        async with asyncio.timeout(LAND_S):
+            await self._connections.run(_ask)
         paths = await asyncio.to_thread(self._spool.sealed)
         for path in paths[:1]:
             await self._bring_home(path)
         if not paths:
-            async with asyncio.timeout(LAND_S):
-                await self._connections.run(_ask)
+            self._spooled.clear()
         if self.away:
             log.warning("database_back")
         self.away = False
         return bool(paths)
+
+    def spooled(self, tenant_id: str) -> int:
+        """Bytes of a tenant that went to the disk since it was empty, or since the start."""
+        return self._spooled[tenant_id]
 
     # -- writers -----------------------------------------------------------------------------------------------------
 
@@ -109,6 +118,9 @@ class Intake:
             except Exception as error:
                 if not isinstance(error, OSError):
                     log.exception("group_failed")
+                elif not self._refusing:
+                    self._refusing = True
+                    log.error("disk_refuses", extra={"reason": _first_line(error)})
                 for _, future in group:
                     if not future.done():
                         future.set_exception(Unavailable(str(error)))
@@ -120,12 +132,13 @@ class Intake:
     def _next_group(self) -> list[_Waiting]:
         """Batches of all tenants in turn, so that none waits behind the queue of another."""
         group: list[_Waiting] = []
-        events = 0
-        while self._waiting and events < GROUP_EVENTS:
+        events = size = 0
+        while self._waiting and events < GROUP_EVENTS and size < GROUP_BYTES:
             tenant_id = next(iter(self._waiting))
             queue = self._waiting.pop(tenant_id)
             group.append(queue.popleft())
             events += len(group[-1][0].events)
+            size += _size(group[-1][0])
             if queue:
                 self._waiting[tenant_id] = queue
         return group
@@ -134,30 +147,35 @@ class Intake:
         """Raises OSError when the disk takes no more either."""
         if not self.away:
             try:
-                return [Stored(landed=landed) for landed in await self._land(batches)]
+                return [Stored(landed=landed) for landed in await self._land(batches, LAND_S)]
             except (psycopg.Error, TimeoutError) as error:
                 # Perhaps committed, perhaps not: what is stored already is told from news when it is replayed.
                 self.away = True
                 log.error("database_away", extra={"reason": _first_line(error)})
         data = [_encode(_spooled(batch)) for batch in batches]
         await asyncio.to_thread(self._spool.append, data)
+        self._refusing = False
+        for batch, record in zip(batches, data, strict=True):
+            self._spooled[batch.tenant_id] += len(record)
         return [Stored(landed=Landed(), spooled=True) for _ in batches]
 
-    async def _land(self, batches: Sequence[Batch]) -> list[Landed]:
+    async def _land(self, batches: Sequence[Batch], within_s: float) -> list[Landed]:
         with self._metrics.timed("dialer_collect_landing_seconds"):
-            async with asyncio.timeout(LAND_S):
+            async with asyncio.timeout(within_s):
                 return await self._connections.run(lambda connection: self._landing.store(connection, batches))
 
     # -- what the disk holds -------------------------------------------------------------------------------------------
 
     async def _bring_home(self, path: Path) -> None:
         group: list[Batch] = []
+        events = size = 0
         try:
             for record in records(path):
                 group.append(self._batch(_decode(record)))
-                if sum(len(batch.events) for batch in group) >= GROUP_EVENTS:
+                events, size = events + len(group[-1].events), size + len(record)
+                if events >= GROUP_EVENTS or size >= GROUP_BYTES:
                     await self._land_spooled(group)
-                    group = []
+                    group, events, size = [], 0, 0
         except (Torn, msgspec.DecodeError) as error:
             await self._land_spooled(group)
             log.error("spool_torn", extra={"reason": str(error)})
@@ -168,7 +186,7 @@ class Intake:
 
     async def _land_spooled(self, group: Sequence[Batch]) -> None:
         if group:
-            for batch, landed in zip(group, await self._land(group), strict=True):
+            for batch, landed in zip(group, await self._land(group, REPLAY_S), strict=True):
                 self._metrics.landed(batch.tenant_id, landed)
 
     def _batch(self, spooled: _Spooled) -> Batch:
@@ -177,6 +195,10 @@ class Intake:
             tenant_id=spooled.tenant_id, source=spooled.source, received_at=spooled.received_at, events=events,
             letters=(*spooled.letters, *letters),
         )  # fmt: skip
+
+
+def _size(batch: Batch) -> int:
+    return sum(len(event.raw) for event in batch.events)
 
 
 def _spooled(batch: Batch) -> _Spooled:

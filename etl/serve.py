@@ -14,8 +14,6 @@ from dialer.errors import DialerError
 from dialer.settings import CollectSettings, Settings
 from etl.collect import Collector
 
-MOST_CONNECTIONS = 1000
-"""Beyond them uvicorn answers 503 by itself."""
 DRAIN_S = 30
 """What has begun may end, when we are told to stop."""
 
@@ -24,14 +22,15 @@ def serve(settings: Settings, clock: Clock) -> None:
     """Takes events until SIGTERM or Ctrl-C. Raises DialerError when the port or the spool is taken."""
     listener = _listen(settings.collect)
     try:
-        app = Collector(settings, clock).app()
+        collector = Collector(settings, clock)
         server = uvicorn.Server(
             uvicorn.Config(
-                app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
-                server_header=False, limit_concurrency=MOST_CONNECTIONS,
-                timeout_graceful_shutdown=DRAIN_S,
+                collector.app(), http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+                server_header=False, timeout_graceful_shutdown=DRAIN_S,
             )
         )  # fmt: skip
+        # uvicorn's own limit answers without `Retry-After`, and to those who watch too.
+        collector.connections = lambda: len(server.server_state.connections)
         # uvicorn raises the signal again when it is done, and by itself it would count as a death.
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, lambda *_: None)

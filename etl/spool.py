@@ -19,7 +19,7 @@ from struct import Struct
 from dialer.errors import DialerError
 
 FILE_BYTES = 64 * 2**20
-_ENDING = ".spool"
+_ENDING, _ASIDE = ".spool", ".torn"
 _HEAD = Struct(">II")
 _FULL = 0.9
 """Of the quota; a record that is being written when it is reached still fits."""
@@ -44,7 +44,9 @@ class Spool:
             raise DialerError(f"another collector uses {directory}: stop it, or give this one its state_dir") from error
         sizes = [path.stat().st_size for path in self._files()]
         self._total = sum(sizes)
-        self._number = max((int(path.stem) for path in self._files()), default=0)
+        # Those put aside count: the next one must not take the place of one.
+        there = [*self._files(), *directory.glob(f"*{_ASIDE}")]
+        self._number = max((int(path.stem) for path in there), default=0)
         self._descriptor, self._size = -1, 0
         self._turn = threading.Lock()
 
@@ -97,7 +99,7 @@ class Spool:
         """Keeps a file with a torn end out of the way; what was whole in it is stored elsewhere."""
         with self._turn:
             size = path.stat().st_size
-            path.rename(path.with_suffix(".torn"))
+            path.rename(path.with_suffix(_ASIDE))
             self._total -= size
 
     def close(self) -> None:

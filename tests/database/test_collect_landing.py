@@ -253,14 +253,40 @@ async def test_what_comes_while_the_database_is_away_waits_on_the_disk(database,
     assert intake.away
     monkeypatch.setattr(intake._landing, "store", store)
     # The circuit is open: nobody waits for a database that is away.
-    assert (await intake.put(batch([line(seq=3)]))).spooled
+    assert (await intake.put(batch([line(seq=3)], "globex"))).spooled
     assert database.rows("select count(*) from event") == [(0,)]
+    assert intake.spooled("acme") > 2 * intake.spooled("globex") > 0
     while await intake.replay():
         pass
     assert not intake.away
+    assert intake.spooled("acme") == intake.spooled("globex") == 0
     assert database.rows("select seq from event order by seq") == [(0,), (1,), (2,), (3,)]
     assert database.rows("select times from event_dead") == [(1,)]
     assert not (await intake.put(batch([line(seq=4)]))).spooled
+
+
+@pytest.mark.parametrize("most", ["GROUP_EVENTS", "GROUP_BYTES"])
+async def test_a_group_is_no_larger_than_what_lands_in_time(database, intake, monkeypatch, most):
+    """From senders and from the disk; a batch is one, however large."""
+    groups: list[int] = []
+    store = intake._landing.store
+
+    async def counted(connection, batches):
+        groups.append(len(batches))
+        return await store(connection, batches)
+
+    monkeypatch.setattr(intake_module, most, {"GROUP_EVENTS": 5, "GROUP_BYTES": 600}[most])
+    batches = [batch([line(), line()]) for _ in range(9)]
+    monkeypatch.setattr(intake._landing, "store", counted)
+    await asyncio.gather(*(intake.put(one) for one in batches))
+    assert max(groups) <= 3
+    groups.clear()
+    monkeypatch.setattr(intake, "away", True)
+    await asyncio.gather(*(intake.put(one) for one in batches))
+    while await intake.replay():
+        pass
+    assert max(groups) <= 3
+    assert database.rows("select count(*) from event") == [(18,)]
 
 
 async def test_a_commit_whose_answer_was_lost_is_done_again(database, intake, monkeypatch):
@@ -288,21 +314,23 @@ async def test_what_was_in_time_when_it_came_is_in_time_when_it_is_replayed(data
     assert database.rows("select seq from event") == [(1,)]
 
 
-async def test_without_database_and_disk_nothing_is_acknowledged(intake, monkeypatch):
+async def test_without_database_and_disk_nothing_is_acknowledged(intake, monkeypatch, caplog):
     monkeypatch.setattr(intake._landing, "store", failing)
     for _ in range(40):
         try:
             await intake.put(batch([line(payload={"author": "bot", "visibility": "public", "x": "y" * 50_000})]))
         except Unavailable:
             break
-    with pytest.raises(Unavailable, match="full"):
-        await intake.put(batch([line()]))
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="full"):
+            await intake.put(batch([line()]))
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["database_away", "disk_refuses"]
 
 
 async def test_no_tenant_waits_behind_the_queue_of_another(intake, monkeypatch):
     order: list[str] = []
 
-    async def land(batches):
+    async def land(batches, _within_s):
         order.extend(one.tenant_id for one in batches)
         return [Landed() for _ in batches]
 
@@ -316,6 +344,7 @@ async def test_no_tenant_waits_behind_the_queue_of_another(intake, monkeypatch):
 
 async def test_a_database_that_hangs_is_not_waited_for(database, intake, monkeypatch):
     monkeypatch.setattr(intake_module, "LAND_S", 0.3)
+    monkeypatch.setattr(intake_module, "REPLAY_S", 0.3)
     with database.engine.begin() as holder:
         holder.execute(text("lock table event in access exclusive mode"))
         assert (await intake.put(batch([line(seq=1)]))).spooled

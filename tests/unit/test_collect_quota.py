@@ -1,13 +1,19 @@
-"""Quotas: a tenant waits for its own faults alone, and everybody only when memory is full."""
+"""Quotas: a tenant waits for its own faults alone, and everybody only when memory, the disk or the ports are full."""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
+from dialer.clock import SystemClock
 from dialer.settings import CollectSettings
+from etl import collect
+from etl.access import Kind, Token
 from etl.quota import OverQuota, Quotas, Usage
+from tests.conftest import settings_for
 
 NOW = datetime(2031, 3, 1, 23, 59, 30, tzinfo=UTC)
 MIB = 2**20
@@ -89,3 +95,34 @@ def test_memory_is_shared_and_one_tenant_has_half(quotas):
     quotas.shrink("acme", 5 * MIB)
     quotas.shrink("globex", 4 * MIB)
     assert quotas.pending == 0
+
+
+async def test_whoever_is_told_to_wait_is_told_how_long(tmp_path, monkeypatch):
+    made = collect.Collector(settings_for("postgresql:///nobody", tmp_path), SystemClock())
+
+    async def post(tenant_id: str) -> tuple[int, str, str | None, str | None]:
+        headers = {"content-type": "application/x-ndjson", "authorization": f"Bearer dct_{tenant_id}.right"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(made.app()), base_url="http://collector") as client:
+            reply = await client.post("/v1/events", content=b"\n", headers=headers)
+        told = reply.headers
+        return reply.status_code, reply.json()["error"], told.get("retry-after"), told.get("connection")
+
+    def learn(*tenants: str) -> None:
+        right = hashlib.sha256(b"right").digest()
+        made._access.learn(Token(id=one, tenant_id=one, source="x", kind=Kind.BEARER, sha256=right) for one in tenants)
+
+    assert await post("acme") == (503, "starting", "2", None)
+    learn("acme", "globex")
+    assert await post("acme") == (400, "empty", None, None)
+    with monkeypatch.context() as crowd:
+        crowd.setattr(made, "connections", lambda: collect.MOST_CONNECTIONS + 1)
+        assert await post("acme") == (503, "crowded", "1", "close")
+    made._intake.away = True
+    made._intake._spooled["acme"] = made._limits.spool_size // 2
+    assert await post("acme") == (429, "full", "10", None)
+    assert await post("globex") == (400, "empty", None, None)
+    learn("acme")
+    assert await post("acme") == (400, "empty", None, None), "nobody else needs the disk"
+    monkeypatch.setattr(collect.Spool, "full", True)
+    assert await post("acme") == (503, "full", "10", None)
+    made._spool.close()

@@ -72,6 +72,15 @@ def test_reading_ends_at_a_torn_end(spool, damage, whole):
     assert spool.sealed() == []
 
 
+def test_what_was_put_aside_stays_when_the_next_process_puts_aside(tmp_path):
+    for _ in range(2):
+        spool = Spool(tmp_path, MIB)
+        spool.append([b"torn"])
+        spool.put_aside(*spool.sealed())
+        spool.close()
+    assert len(list(tmp_path.glob("*.torn"))) == 2
+
+
 def test_a_full_spool_takes_nothing_more_and_what_is_there_stays(spool):
     spool.append([b"x" * MIB])
     assert spool.full
