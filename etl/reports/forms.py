@@ -5,21 +5,24 @@ CSV and JSON stream through a pipe on their way to a file or to standard output,
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import duckdb
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from dialer.errors import DialerError
 from etl.engines.duckdb import DuckDb
@@ -27,6 +30,8 @@ from etl.reports.columns import Column, Form, Kind, Shown, literal, quoted
 from etl.reports.options import ROWS_OF_A_SHEET, Profile
 from etl.reports.target import cannot_write, opened
 
+NAMED: frozenset[str] = frozenset({"xlsx", "parquet"})
+"""Forms that are written by name and out of order: no streams."""
 _PIPE_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 DANGEROUS = (
@@ -47,6 +52,8 @@ class Made:
     rows: int
     bytes: int
     sha256: str
+    cut: int = 0
+    """Texts that were longer than the form takes, and are not whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,30 +80,27 @@ def write_csv(duck: DuckDb, table: Table, target: str, profile: Profile) -> list
         f"FORMAT csv, HEADER true, DELIMITER '{profile.delimiter}', QUOTE '\"', ESCAPE '\"', NEW_LINE '\\r\\n', NULL ''"
     )
     start = BOM if profile.bom else b""
-    if profile.most_rows is None:
-        return [_streamed(duck, select, options, target, start)]
+    # A stream has one header: whoever reads it says where it is cut.
+    if profile.most_rows is None or not _is_file(target):
+        return _streamed(duck, [select], options, target, start)
+    most = profile.most_rows
     duck.connection.execute(f"CREATE OR REPLACE TEMP TABLE sheet AS {select}")
     rows = _one(duck, "SELECT count(*) FROM sheet")
-    parts = max(1, -(-rows // profile.most_rows))
-    return [
-        _streamed(
-            duck,
-            f"SELECT * FROM sheet WHERE rowid >= {part * profile.most_rows} "
-            f"AND rowid < {(part + 1) * profile.most_rows} ORDER BY rowid",
-            options, _numbered(target, part, parts), start,
-        )
-        for part in range(parts)
-    ]  # fmt: skip
+    sheets = [
+        f"SELECT * FROM sheet WHERE rowid >= {first} AND rowid < {first + most} ORDER BY rowid"
+        for first in range(0, max(rows, 1), most)
+    ]
+    return _streamed(duck, sheets, options, target, start)
 
 
 def write_json(duck: DuckDb, table: Table, target: str) -> list[Made]:
     """One object a line; what is missing is null."""
-    return [_streamed(duck, table.select("json"), "FORMAT json", target, b"")]
+    return _streamed(duck, [table.select("json")], "FORMAT json", target, b"")
 
 
 def write_parquet(duck: DuckDb, table: Table, target: str) -> list[Made]:
     """Typed columns; instants in UTC are timestamps."""
-    with opened(_file(target), named=True) as file:
+    with opened(target, named=True) as file:
         with _plain(target):
             copy = f"COPY ({table.select('parquet')}) TO {literal(file.name)} (FORMAT parquet, COMPRESSION zstd, " \
                    "USE_TMP_FILE false)"  # fmt: skip
@@ -107,45 +111,74 @@ def write_parquet(duck: DuckDb, table: Table, target: str) -> list[Made]:
 
 def write_xlsx(duck: DuckDb, table: Table, target: str) -> list[Made]:
     """A sheet, or several where one is full. Text is written as text: no cell is ever a formula."""
-    with opened(_file(target), named=True) as file:
-        with xlsxwriter.Workbook(
-            file.name, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-        ) as book:  # fmt: skip
+    with opened(target, named=True) as file, TemporaryDirectory(prefix=".xlsx-", dir=Path(file.name).parent) as folder:
+        with _book(file.name, folder) as book:
             # Else the time of writing stands in the file, and equal reports differ.
             book.set_properties({"created": datetime(2000, 1, 1)})  # noqa: DTZ001
-            rows = _fill(duck, table, book)
+            filled = _fill(duck, table, book)
         digest = _hash(Path(file.name))
-    return [Made(path=Path(target), rows=rows, bytes=Path(target).stat().st_size, sha256=digest)]
+    size = Path(target).stat().st_size
+    return [Made(path=Path(target), rows=filled.rows, bytes=size, sha256=digest, cut=filled.cut)]
 
 
-def _fill(duck: DuckDb, table: Table, book: Any) -> int:
+@contextmanager
+def _book(path: str, folder: str) -> Iterator[Any]:
+    """A workbook whose rows wait in files of a folder. One that failed is not closed: that would write it all."""
+    book = xlsxwriter.Workbook(
+        path,
+        {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": folder,
+         "use_zip64": True},
+    )  # fmt: skip
+    yield book
+    try:
+        book.close()
+    except FileCreateError as error:
+        # It holds what went wrong with the file.
+        raise error.args[0] from error
+
+
+@dataclass
+class _Filled:
+    rows: int = 0
+    cut: int = 0
+
+
+def _fill(duck: DuckDb, table: Table, book: Any) -> _Filled:
     bold = book.add_format({"bold": True})
     moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
     places = {d: book.add_format({"num_format": f"0.{'0' * d}"}) for d in {c.decimals for c in table.columns} if d}
     formats = [
         moment if column.kind in (Kind.UTC, Kind.LOCAL) else places.get(column.decimals) for column in table.columns
     ]  # fmt: skip
-    rows = 0
+    filled = _Filled()
     sheet = None
     for row in _fetched(duck, table.select("xlsx")):
-        if sheet is None or rows % ROWS_OF_A_SHEET == 0:
+        if sheet is None or filled.rows % ROWS_OF_A_SHEET == 0:
             sheet = _sheet(book, table, bold)
-        _write_row(sheet, rows % ROWS_OF_A_SHEET + 1, row, formats)
-        rows += 1
+        filled.cut += _write_row(sheet, filled.rows % ROWS_OF_A_SHEET + 1, row, formats)
+        filled.rows += 1
     if sheet is None:
         _sheet(book, table, bold)
-    return rows
+    return filled
 
 
 def _sheet(book: Any, table: Table, bold: Any) -> Any:
     sheet = book.add_worksheet()
     sheet.freeze_panes(1, 0)
     for place, column in enumerate(table.columns):
+        # A date that finds no room is shown as ####.
+        sheet.set_column(place, place, max(_WIDTH.get(column.kind, 0), min(len(column.name), 40) + 2))
         sheet.write_string(0, place, column.name, bold)
     return sheet
 
 
-def _write_row(sheet: Any, place: int, row: Sequence[Any], formats: Sequence[Any]) -> None:
+_WIDTH = {Kind.UTC: 23, Kind.LOCAL: 23, Kind.TEXT: 14, Kind.CAMPAIGN: 18}
+"""Of a column at least, in characters; no row has been seen when it is said."""
+
+
+def _write_row(sheet: Any, place: int, row: Sequence[Any], formats: Sequence[Any]) -> int:
+    """How many texts of it were longer than a cell can be (32,767 characters), and were cut."""
+    cut = 0
     for column, (value, shape) in enumerate(zip(row, formats, strict=True)):
         match value:
             case None:
@@ -153,11 +186,12 @@ def _write_row(sheet: Any, place: int, row: Sequence[Any], formats: Sequence[Any
             case bool():
                 sheet.write_boolean(place, column, value)
             case str():
-                sheet.write_string(place, column, value)
+                cut += sheet.write_string(place, column, value) != 0
             case datetime():
                 sheet.write_datetime(place, column, value, shape)
             case Decimal() | int():
                 sheet.write_number(place, column, float(value), shape)
+    return cut
 
 
 def _csv_cells(table: Table, profile: Profile) -> dict[str, str]:
@@ -177,24 +211,33 @@ def _csv_cells(table: Table, profile: Profile) -> dict[str, str]:
     return cells
 
 
-def _streamed(duck: DuckDb, select: str, options: str, target: str, start: bytes) -> Made:
+def _streamed(duck: DuckDb, selects: Sequence[str], options: str, target: str, start: bytes) -> list[Made]:
+    """A file a query, all of which appear when the last of them is whole; none for a reader who left early."""
+    made: list[Made] = []
+    with ExitStack() as whole:
+        for part, select in enumerate(selects):
+            path = _numbered(target, part)
+            made.append(_pumped(duck, select, options, whole.enter_context(opened(path)), start, path))
+    return made
+
+
+def _pumped(duck: DuckDb, select: str, options: str, file: IO[bytes], start: bytes, target: str) -> Made:
     """Lets DuckDB write into a pipe, and passes on what comes out."""
-    with opened(target) as file:
-        reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        pump = _Pump(reading, file, start, squeeze=target.endswith(".gz"))
-        pump.start()
-        try:
-            rows = _one(duck, f"COPY ({select}) TO '/proc/self/fd/{writing}' ({options}, USE_TMP_FILE false)")
-        except duckdb.IOException as error:
-            if pump.failed is None:
-                raise DialerError(f"DuckDB cannot write the report: {str(error).strip()}") from error
-            rows = 0
-        finally:
-            os.close(writing)
-            pump.join()
-        if pump.failed is not None:
-            raise pump.failed
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    pump = _Pump(reading, file, start, squeeze=target.endswith(".gz"))
+    pump.start()
+    try:
+        rows = _one(duck, f"COPY ({select}) TO '/proc/self/fd/{writing}' ({options}, USE_TMP_FILE false)")
+    except duckdb.IOException as error:
+        if pump.failed is None:
+            raise DialerError(f"DuckDB cannot write the report: {str(error).strip()}") from error
+        rows = 0
+    finally:
+        os.close(writing)
+        pump.join()
+    if pump.failed is not None:
+        raise pump.failed
     return Made(
         path=None if target == "-" else Path(target), rows=rows, bytes=pump.bytes, sha256=pump.digest.hexdigest()
     )  # fmt: skip
@@ -266,20 +309,24 @@ def _plain(target: str) -> Iterator[None]:
     try:
         yield
     except duckdb.IOException as error:
-        raise DialerError(f"cannot write {target}: {str(error).strip()}") from error
+        full = os.strerror(errno.ENOSPC)
+        if full in str(error):
+            raise OSError(errno.ENOSPC, full) from error
+        raise cannot_write(target, str(error).strip()) from error
 
 
-def _file(target: str) -> str:
-    if target == "-":
-        raise cannot_write("-", "this form is no stream; name a file")
-    return target
-
-
-def _numbered(target: str, part: int, parts: int) -> str:
-    if parts == 1 or target == "-":
-        return target
+def _is_file(target: str) -> bool:
     path = Path(target)
-    return str(path.with_name(f"{path.stem}-{part + 1}{path.suffix}"))
+    return target != "-" and (path.is_file() or not path.exists())
+
+
+def _numbered(target: str, part: int) -> str:
+    """The first file has the name that was asked for; a.csv.gz goes on in a-2.csv.gz."""
+    if part == 0:
+        return target
+    squeezed = ".gz" if target.endswith(".gz") else ""
+    path = Path(target.removesuffix(".gz"))
+    return str(path.with_name(f"{path.stem}-{part + 1}{path.suffix}{squeezed}"))
 
 
 def _hash(path: Path) -> str:

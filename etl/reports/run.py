@@ -20,7 +20,8 @@ from etl.reports.html import page
 from etl.reports.make import Wanted
 from etl.reports.model import Report
 from etl.reports.options import PROFILES, Options
-from etl.reports.target import opened
+from etl.reports.sidecar import Standing
+from etl.reports.target import checked, opened
 from etl.zones import from_us
 
 _NOTHING = "nothing has been computed for tenant {0!r} yet: `dialer etl run` does it."
@@ -30,12 +31,14 @@ def write_report(
     report: Report, options: Options, rows: Sequence[str], form: str, target: str, profile: str, settings: Path | None
 ) -> None:  # fmt: skip
     """Writes a report, or with `rows` what stands behind one of its cells. Raises DialerError."""
+    checked(target, named=form in forms.NAMED)
     with _machine(settings) as machine:
         _write(machine, machine.wanted(report, options), rows, form, target, profile)
 
 
 def write_page(options: Options, target: str, settings: Path | None) -> None:
     """Writes the page of a day or a campaign. Raises DialerError."""
+    checked(target)
     with _machine(settings) as machine:
         drawn = page.drawn(machine, options)
         with opened(target) as file:
@@ -59,15 +62,24 @@ def _write(machine: Machine, wanted: Wanted, rows: Sequence[str], form: str, tar
     standing = machine.standing(tenant)
     if standing.as_of is None and wanted.report.reads:
         click.echo(_NOTHING.format(tenant), err=True)
-    for one in made:
+    for part, one in enumerate(made, 1):
         if one.path is not None and one.path.is_file():
-            sidecar.write(one, _asked(wanted, rows, form, profile), chosen.columns, standing)
-            click.echo(f"{one.path}: {one.rows} rows, as of {standing.as_of or 'nothing'}", err=True)
+            asked = _asked(wanted, rows, form, profile) | {"part": part, "parts": len(made)}
+            sidecar.write(one, asked, chosen.columns, standing)
+            click.echo(f"{one.path}: {one.rows:,} row{'s' * (one.rows != 1)} {_until(standing)}", err=True)
+        if one.cut:
+            click.echo(f"{one.path}: {one.cut} texts are cut: a cell holds 32,767 characters.", err=True)
+
+
+def _until(standing: Standing) -> str:
+    return f"of events that came in before {standing.as_of:%Y-%m-%d %H:%M:%S} UTC" if standing.as_of else "of no events"
 
 
 def _table(duck: Any, sources: Any, wanted: Wanted, rows: Sequence[str]) -> Table:
     if not rows:
         return make.table(duck, sources, wanted)
+    if wanted.report.kind is None and not wanted.report.measures:
+        raise InvalidInput(f"nothing stands behind a row of {wanted.report.name}: say it without --rows.")
     subjects = [said.removeprefix("subject=") for said in rows if said.startswith("subject=")]
     if subjects and (len(rows) > 1 or wanted.report.kind is None):
         raise InvalidInput(f"{wanted.report.name}: --rows subject=ID stands alone, for reports of subjects.")

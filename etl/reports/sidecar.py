@@ -34,6 +34,7 @@ def write(made: Made, asked: Mapping[str, Any], columns: Sequence[Column], stand
         "late_events": standing.late_events,
         "runs": list(standing.runs),
         "rows": made.rows,
+        "texts_cut": made.cut,
         "bytes": made.bytes,
         "sha256": made.sha256,
         "columns": [_described(column) for column in columns],

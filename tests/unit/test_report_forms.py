@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import resource
 import subprocess
 import sys
 from datetime import date
@@ -15,6 +17,7 @@ from zipfile import ZipFile
 
 import duckdb
 import pytest
+import python_calamine
 
 from dialer.errors import DialerError
 from etl import zones
@@ -96,12 +99,32 @@ def test_a_semicolon_and_a_comma_where_excel_wants_them(duck, tmp_path):
     assert lines[1].endswith(";1,500;12,345678")
 
 
+SEVEN = "select range as n from range(7) order by n", (whole("n"),)
+
+
 def test_sheets_that_are_full_go_on_in_another_file(duck, tmp_path):
-    chosen = table("select range as n from range(7) order by n", (whole("n"),))
+    chosen = table(*SEVEN)
     made = forms.write_csv(duck, chosen, str(tmp_path / "n.csv"), Profile(most_rows=3))
     assert [one.rows for one in made] == [3, 3, 1]
-    assert [path.name for path in sorted(tmp_path.glob("n*.csv"))] == ["n-1.csv", "n-2.csv", "n-3.csv"]
+    assert [path.name for path in sorted(tmp_path.glob("n*.csv"))] == ["n-2.csv", "n-3.csv", "n.csv"]
     assert (tmp_path / "n-3.csv").read_text() == "n\n6\n"
+    forms.write_csv(duck, chosen, str(tmp_path / "m.csv.gz"), Profile(most_rows=4))
+    assert gzip.decompress((tmp_path / "m-2.csv.gz").read_bytes()) == b"n\r\n4\r\n5\r\n6\r\n"
+
+
+def test_none_of_several_sheets_appears_when_one_fails(duck, tmp_path):
+    (tmp_path / "n-3.csv").mkdir()
+    with pytest.raises(DialerError, match=r"n-3\.csv: it is a folder"):
+        forms.write_csv(duck, table(*SEVEN), str(tmp_path / "n.csv"), Profile(most_rows=3))
+    assert {path.name for path in tmp_path.iterdir()} == {"n-3.csv", "work"}
+
+
+def test_a_stream_has_one_header_however_long_it_is(duck, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        (made,) = forms.write_csv(duck, table(*SEVEN), str(tmp_path / "pipe"), Profile(most_rows=3))
+        assert reader.stdout is not None
+        assert (made.rows, reader.stdout.read().split()) == (7, [b"n", *(b"%d" % n for n in range(7))])
 
 
 def test_what_is_squeezed_has_no_name_and_no_time_in_it(duck, tmp_path):
@@ -152,6 +175,14 @@ def test_xlsx_has_numbers_and_dates(duck, tmp_path):
     assert "<v>46320.04166" in sheet, "an instant is Excel's day, with its fraction"
 
 
+def test_a_text_that_no_cell_holds_is_cut_and_counted(duck, tmp_path):
+    chosen = table("select repeat('x', 40000) as name union all select repeat('y', 32767)", (text("name"),))
+    (made,) = forms.write_xlsx(duck, chosen, str(tmp_path / "a.xlsx"))
+    assert (made.rows, made.cut) == (2, 1)
+    with python_calamine.load_workbook(tmp_path / "a.xlsx") as book:
+        assert book.get_sheet_by_index(0).to_python() == [["name"], ["x" * 32767], ["y" * 32767]]
+
+
 ROUNDED = [
     ("half goes up", 1, 8, "12.50"),
     ("a third", 1, 3, "33.33"),
@@ -191,10 +222,43 @@ def test_too_little_memory_is_told(tmp_path):
         write()
 
 
-def test_a_full_disk_is_told(duck):
-    with pytest.raises(DialerError, match="cannot write /dev/full: No space left on device"):
+def test_a_full_disk_is_told(duck, monkeypatch):
+    full = "No space left on device. Free some space, or name another place"
+    with pytest.raises(DialerError, match=f"cannot write /dev/full: {full}"):
         forms.write_csv(duck, table(), "/dev/full", PROFILES["machine"])
     assert Path("/dev/full").is_char_device()
+    with Path("/dev/full").open("w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        with pytest.raises(DialerError, match=f"cannot write standard output: {full}"):
+            forms.write_json(duck, table(), "-")
+
+
+def test_a_full_disk_is_told_of_a_workbook_too(duck, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(DialerError, match=r"a\.xlsx: File too large\. Name another place\."):
+            forms.write_xlsx(duck, table(), str(tmp_path / "a.xlsx"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.iterdir()} == {"work"}
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "parquet"])
+def test_a_place_that_takes_no_report_is_told(duck, tmp_path, form):
+    def write(target: Path) -> None:
+        arguments = (duck, table(), str(target), *([PROFILES["machine"]] if form == "csv" else []))
+        getattr(forms, f"write_{form}")(*arguments)
+
+    with pytest.raises(DialerError, match=r"there is no folder .*/none\. Make it"):
+        write(tmp_path / "none" / "out")
+    with pytest.raises(DialerError, match=r"it is a folder\. Name a file in it"):
+        write(tmp_path)
+    if form != "csv":
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DialerError, match="this form is no stream; name a file"):
+            write(tmp_path / "pipe")
+        assert (tmp_path / "pipe").is_fifo(), "what is no file is never replaced"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -203,7 +267,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         "from tests.unit.test_report_forms import PROFILES, forms, make, table, whole\n"
         f"with make.workshop(300, 1, Path({str(tmp_path)!r})) as duck:\n"
         "    chosen = table('select range as n from range(1000000)', (whole('n'),))\n"
-        "    forms.write_csv(duck, chosen, '-', PROFILES['machine'])\n"
+        "    assert forms.write_csv(duck, chosen, '-', PROFILES['machine']) == []\n"
     )
     with subprocess.Popen([sys.executable, "-c", write], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
