@@ -108,14 +108,16 @@ def test_a_day_shows_its_figures(facts):
     some_calls(facts)
     words = drawn(facts).words
     for said in (
-        "Calls of 21 November 2026", "Saturday, 21 November 2026 · times in Europe/Warsaw · tenant acme", "6",
+        "Calls and queues of 21 November 2026",
+        "Saturday, 21 November 2026 · times in Europe/Warsaw · tenant acme", "6",
         "answered by a person, 83.3 % of the calls", "of 6 contacts reached, 83.3 %", "calls at once at most",
+        "came into queues; 1 gave up, 50.0 %",
         "ceiling of the site 40", "11:00: answered 4", "11:00: not answered 1", "13:00: answered 1", "busy", "16.7 %",
         "3 of 3 calls that came to it answered, 100.0 %.", "of 2 waits in queues answered within 20 s",
         "Made of all events that came in before 2026-11-21 23:00:00 UTC; 3 events of the last run came late.",
     ):  # fmt: skip
         assert said in words, said
-    place = words.index("Answers to people: spring, revision 1")
+    place = words.index("Answers to people: spring")
     assert words[place + 1 : place + 7] == ["9", "1", "33.3 %", "10", "2", "66.7 %"], "numbers stand in their order"
 
 
@@ -137,7 +139,38 @@ def test_many_days_are_drawn_by_the_day(tmp_path):
 
 
 def test_a_day_without_calls_says_so(facts):
-    assert "There were no calls." in drawn(facts).words
+    assert "There were no calls, and nobody waited in a queue." in drawn(facts).words
+
+
+def test_an_hour_that_the_clock_shows_twice_is_two(tmp_path):
+    autumn = date(2026, 11, 1)
+    with given(tmp_path, zone="America/New_York", first=autumn, last=autumn) as facts:
+        facts.add("call_fact", call(1, "+-20d 05:10"), call(2, "+-20d 06:10"), call(3, "+-20d 06:20"))
+        words = drawn(facts).words
+    assert [said for said in words if said.startswith("01:00: answered")] == ["01:00: answered 1", "01:00: answered 2"]
+
+
+def test_of_many_campaigns_the_largest_have_pictures_of_their_own(tmp_path):
+    names = {number: f"c{number}" for number in range(1, 6)}
+    with given(tmp_path, campaigns=names) as facts:
+        for campaign in names:
+            calls = [call(10 * campaign + n, "10:00", campaign=campaign) for n in range(campaign)]
+            facts.add("call_fact", *calls)
+            visit = step(10 * campaign, 1, "hello", None, "10:01", "10:02")
+            facts.add("step_fact", {**visit, "campaign": campaign})
+        words = drawn(facts).words
+    assert [said for said in words if said.startswith("The way through the call:")] == [
+        f"The way through the call: c{number}" for number in (5, 4, 3)
+    ]
+    place = words.index("By campaign")
+    assert {f"c{number}" for number in names} <= set(words[place:])
+
+
+def test_a_ceiling_far_above_the_calls_is_told_and_not_drawn(facts):
+    facts.add("call_fact", call(1, "10:30"), call(2, "10:30"))
+    machine = Machine(facts, limit=21)
+    words = Words(page.drawn(machine, Options(first=facts.first, last=facts.last))).words  # type: ignore[arg-type]
+    assert ("Far below the ceiling of the site: 21." in words, "ceiling of the site 21" in words) == (True, False)
 
 
 @pytest.mark.parametrize(("most", "step_"), [(1, 1), (5, 1), (6, 2), (10, 2), (11, 5), (26, 10), (2700, 1000)])

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH = 720
-_LEFT, _TOP, _BELOW, _RIGHT = 56, 18, 34, 8
+WIDTH, HEIGHT = 720, 170
+_LEFT, _TOP, _BELOW, _RIGHT = 48, 18, 20, 4
 _GAP = 0.18
 """Of a column's room."""
+_WIDEST = 64
+_TOLD = 31
+"""So many columns have room for their figures above them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One part of every column: its name, its colour, and whether it is hatched, for paper without colours."""
+    """One part of every column: its name, its colour by the name that the page gives it, and whether it is hatched, for
+    paper without colours."""
 
     name: str
     colour: str
@@ -26,8 +30,8 @@ class Slot:
 
     label: str
     values: Sequence[int]
-    marked: bool = False
-    """Its label is shown below."""
+    mark: str = ""
+    """What is shown below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +51,14 @@ class Columns:
     """A picture of columns, ready to be drawn."""
 
     title: str
-    height: int
     rects: Sequence[Rect]
     ticks: Sequence[tuple[float, str]]
     labels: Sequence[tuple[float, str]]
-    series: Sequence[Series]
+    figures: Sequence[tuple[float, float, str]]
+    """What stands above columns, for paper too: the sum of each."""
     ceiling: tuple[float, str] | None
     base: float
+    height: int = HEIGHT
     left: int = _LEFT
     right: int = WIDTH - _RIGHT
 
@@ -70,31 +75,37 @@ class Bar:
 
 
 def columns(
-    title: str, slots: Sequence[Slot], series: Sequence[Series], *, ceiling: tuple[int, str] | None = None,
-    most: int | None = None, unit: str = "", height: int = 180,
+    title: str, slots: Sequence[Slot], series: Sequence[Series], *, ceiling: tuple[int, str] | None = None
 ) -> Columns:  # fmt: skip
-    """Stacked columns. `ceiling` is a line with its name; `most` is the top of the scale, if it is known."""
+    """Stacked columns. `ceiling` is a line with its name."""
     tallest = max([*(sum(slot.values) for slot in slots), ceiling[0] if ceiling else 0, 1])
-    step = nice_step(most or tallest)
-    top = most or -(-tallest // step) * step
-    base, room = height - _BELOW, height - _BELOW - _TOP
+    step = nice_step(tallest)
+    top = -(-tallest // step) * step
+    base, room = HEIGHT - _BELOW, HEIGHT - _BELOW - _TOP
     each = (WIDTH - _RIGHT - _LEFT) / max(1, len(slots))
+    width = min(each * (1 - _GAP), _WIDEST)
     rects = []
     for place, slot in enumerate(slots):
         below = 0
-        for one, value in zip(series, slot.values, strict=True):
+        for one, value in zip(series, slot.values, strict=False):
             if value:
                 rects.append(Rect(
-                    x=_LEFT + each * (place + _GAP / 2), y=base - room * (below + value) / top,
-                    width=each * (1 - _GAP), height=room * value / top, series=one,
-                    says=f"{slot.label}: {one.name} {value:,}{unit}",
+                    x=_LEFT + each * (place + 0.5) - width / 2, y=base - room * (below + value) / top,
+                    width=width, height=room * value / top, series=one,
+                    says=f"{slot.label}: {one.name} {value:,}",
                 ))  # fmt: skip
             below += value
+    middles = [_LEFT + each * (n + 0.5) for n in range(len(slots))]
+    sums = [sum(slot.values) for slot in slots]
     return Columns(
-        title=title, height=height, rects=rects, series=series, base=base,
-        ticks=[(base - room * value / top, f"{value:,}{unit}") for value in range(0, top + 1, step)],
-        labels=[(_LEFT + each * (n + 0.5), slot.label) for n, slot in enumerate(slots) if slot.marked],
-        ceiling=(base - room * ceiling[0] / top, f"{ceiling[1]} {ceiling[0]:,}{unit}") if ceiling else None,
+        title=title, rects=rects, base=base,
+        ticks=[(base - room * value / top, f"{value:,}") for value in range(0, top + 1, step)],
+        labels=[(x, slot.mark) for x, slot in zip(middles, slots, strict=True) if slot.mark],
+        figures=[
+            (x, base - room * value / top - 3, f"{value:,}")
+            for x, value in zip(middles, sums, strict=True) if value and len(slots) <= _TOLD
+        ],
+        ceiling=(base - room * ceiling[0] / top, f"{ceiling[1]} {ceiling[0]:,}") if ceiling else None,
     )  # fmt: skip
 
 
