@@ -22,7 +22,8 @@ _TENANT = click.option("--tenant", metavar="NAME", help="Whose report; may be le
 _ZONE = click.option("--tz", "time_zone", metavar="ZONE", help="Whose days and hours. Default: etl.time_zone.")
 _OPTIONS = (
     click.option("--from", "first", type=_DAY, metavar="DAY", help="The first day. Default: the first with facts."),
-    click.option("--to", "last", type=_DAY, metavar="DAY", help="The last day, which belongs to it. Default: today."),
+    click.option("--to", "last", type=_DAY, metavar="DAY",
+                 help="The last day, which belongs to it. Default: the last with facts."),
     _ZONE,
     _TENANT,
     click.option("--csv", metavar="FILE", help="CSV (RFC 4180); - is standard output, FILE.gz is squeezed."),
@@ -57,7 +58,9 @@ def list_() -> None:
 
 
 @report.command("html")
-@click.option("--day", type=_DAY, metavar="DAY", help="The day. Default: today, or with --campaign all its days.")
+@click.option(
+    "--day", type=_DAY, metavar="DAY", help="The day. Default: the last with facts, or with --campaign all its days."
+)
 @_CAMPAIGN
 @_TENANT
 @_ZONE
@@ -90,7 +93,8 @@ def _command(name: str, of: Report, campaign: Callable[[Any], Any]) -> click.Com
 
     whose = " health-check" if name in ALIASES else " --campaign health-check" if of.one_campaign else ""
     write.__doc__ = f"{of.says}\n\nIt counts {of.basis}.\n\nExample: dialer report {name}{whose} --csv -"
-    for option in (*reversed(_OPTIONS), campaign):
+    # What counts no calls is of no campaign.
+    for option in (*reversed(_OPTIONS), *([campaign] if "call_fact" in of.reads else [])):
         write = option(write)
     return click.command(name)(write)
 

@@ -31,8 +31,13 @@ from etl.zones import from_us
 _KNOWN_TO_US = text("select as_of_us from etl_tenant where tenant_id = :tenant")
 _LATE = text("select late from etl_run where tenant_id = :tenant and state = 'done' order by began_at desc limit 1")
 _FIRST_DAY = text("select min(day) from etl_pointer where tenant_id = :tenant and dataset = any(:datasets)")
-_TENANTS = text("select tenant_id from campaign union select tenant_id from etl_tenant order by 1")
+_TENANTS = text(
+    "select tenant_id from campaign union select tenant_id from etl_tenant union select tenant_id from collect_token "
+    "order by 1"
+)
 _CAMPAIGNS = text("select id, name from campaign where tenant_id = :tenant order by id")
+YEARS = range(1971, 2101)
+"""Of which reports are made; a mistyped year is told."""
 KEPT_DAYS = 35
 """How far back a report goes that is not of the lake, if nobody says."""
 
@@ -105,10 +110,15 @@ class Machine:
         return known[0] if known else "default"
 
     def _question(self, report: Report, options: Options, tenant: str, campaign: int | None) -> Question:
+        for day in (options.first, options.last):
+            if day is not None and day.year not in YEARS:
+                raise InvalidInput(f"{day} is no day of a report: years go from {YEARS[0]} to {YEARS[-1]}.")
         as_of = self.standing(tenant).as_of or utc_now()
         name = options.time_zone or self.settings.etl.time_zone
         last = options.last or zones.zone(name, as_of.date(), as_of.date()).date_of(to_us(as_of))
         first = options.first or self._first_day(report, tenant, name, last)
+        if first > last and options.last is None:
+            raise InvalidInput(f"nothing is known of {first} yet: facts end on {last}. `dialer etl run` makes more.")
         if first > last:
             raise InvalidInput(f"the period ends before it begins: --from {first} --to {last}.")
         if report.most_days is not None and (last - first).days >= report.most_days:
