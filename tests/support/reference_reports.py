@@ -1,9 +1,9 @@
-"""The figures of the reports of tickets, queues and agents once more, in exact fractions, from facts in memory."""
+"""The figures of the reports of tickets and queues once more, in exact fractions, from facts in memory."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from etl.columns import HISTORY
 from etl.sql.order import BY_NAME
 from tests.support.reference_metrics import DONE, Facts
-from tests.support.reference_queues import union_us
 
 Row = dict[str, Any]
 Cells = dict[tuple[Any, ...], Row]
@@ -240,79 +239,4 @@ def _quarter(rows: list[Row], within_us: int, short_us: int) -> Row:
         "service_level_f3_pct": percent(an_t, an + ab), "service_level_f4_pct": percent(an_t, an + ab - ab_t),
         "service_level_f5_pct": percent(an_t + ab_5, an + ab), "aht_s": seconds(handled, an),
         "declined": sum(row["declined"] for row in rows), "transfers": sum(row["transfers"] for row in rows),
-    }  # fmt: skip
-
-
-def agent_daily(facts: Facts, asked: Asked) -> Cells:
-    spans, work = named(facts, "agent_span_fact"), named(facts, "queue_work_fact")
-    on_tickets = [row | {"state": "ticket_work"} for row in named(facts, "ticket_work_fact")]
-    done = list(_done(facts))
-    cells: Cells = {}
-    for day in asked.days:
-        times = by(_clipped([*spans, *work, *on_tickets], day, asked.as_of_us), lambda row: (row["agent"],))
-        acts = by((act for act in done if day[0] <= act["at"] < day[1]), lambda act: (act["agent"],))
-        for key in {*times, *acts}:
-            cells[asked.text(day[0]), *key] = _agents_day(times.get(key, []), acts.get(key, []))
-    return cells
-
-
-def _clipped(rows: Iterable[Row], day: tuple[int, int], as_of_us: int) -> Iterator[Row]:
-    for row in rows:
-        begin = max(row["begin_us"], day[0])
-        end = min(as_of_us if row["end_us"] is None else row["end_us"], day[1])
-        if end > begin:
-            yield row | {"begin_us": begin, "end_us": end}
-
-
-def _done(facts: Facts) -> Iterator[Row]:
-    """What agents did at which moment."""
-    talks = by(
-        (row for row in named(facts, "queue_work_fact") if row["state"] == "talk"),
-        lambda row: (row["agent"], row["entry"]),
-    )
-    for (agent, _), rows in talks.items():
-        yield {"agent": agent, "what": "answered", "at": min(row["begin_us"] for row in rows)}
-    for row in named(facts, "queue_work_fact"):
-        if row["state"] == "ring" and row["ended_by"] == "declined":
-            yield {"agent": row["agent"], "what": "declined", "at": row["end_us"]}
-    yield from _handed_on(named(facts, "queue_work_fact"))
-    logins = by(named(facts, "agent_span_fact"), lambda row: (row["agent"], row["session"]))
-    for (agent, _), rows in logins.items():
-        yield {"agent": agent, "what": "login", "at": min(row["begin_us"] for row in rows)}
-    for row in named(facts, "ticket_fact"):
-        if row["last_agent"] and row["solved_us"] is not None:
-            yield {"agent": row["last_agent"], "what": "solved", "at": row["solved_us"]}
-    for row in named(facts, "ticket_move_fact"):
-        if row["what"] == "agent":
-            yield {"agent": row["from_name"], "what": "passed_on", "at": row["at_us"]}
-
-
-def _handed_on(work: list[Row]) -> Iterator[Row]:
-    talks = {(row["entry"], row["agent"], row["begin_us"]) for row in work if row["state"] == "talk"}
-    for row in work:
-        kept = (row["entry"], row["agent"], row["end_us"]) in talks
-        if row["state"] in ("talk", "hold") and row["ended_by"] == "transferred" and not kept:
-            yield {"agent": row["agent"], "what": "transferred", "at": row["end_us"]}
-
-
-def _agents_day(times: list[Row], acts: list[Row]) -> Row:
-    def spent(*states: str) -> int:
-        return sum(row["end_us"] - row["begin_us"] for row in times if row["state"] in states)
-
-    def union(*states: str) -> int:
-        return union_us([(row["begin_us"], row["end_us"]) for row in times if row["state"] in states])
-
-    work = ("talk", "hold", "acw", "ticket_work")
-    acted = [act["what"] for act in acts]
-    logged_in, busy = union("available", "busy", "paused"), union(*work, "available")
-    return {
-        "logins": acted.count("login"), "logged_in_s": seconds(logged_in), "available_s": seconds(spent("available")),
-        "paused_s": seconds(spent("paused")), "talk_s": seconds(spent("talk")), "hold_s": seconds(spent("hold")),
-        "acw_s": seconds(spent("acw")), "ring_s": seconds(spent("ring")), "handling_s": seconds(union(*work)),
-        "engaged_s": seconds(busy), "busy_s": seconds(spent("busy")), "ticket_work_s": seconds(spent("ticket_work")),
-        "answered": acted.count("answered"), "declined": acted.count("declined"),
-        "transferred": acted.count("transferred"),
-        "aht_s": seconds(spent("talk", "hold", "acw"), acted.count("answered")),
-        "occupancy_pct": percent(union(*work), busy), "utilisation_pct": percent(busy, logged_in),
-        "tickets_solved": acted.count("solved"), "tickets_passed_on": acted.count("passed_on"),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from dialer.settings import OpeningHours, ReportSettings
 from etl.columns import HISTORY
 from etl.engines import duckdb
-from tests.support import reference_reports
+from tests.support import reference_agents, reference_reports
 from tests.support.metric_stream import stream
 from tests.support.reference_metrics import cleaned, facts_of, ticket_facts
 from tests.support.reference_queues import agent_facts, queue_facts
@@ -34,6 +34,7 @@ KEYS = {
     "transfers_matrix": ("what", "from", "to"),
     "queue_intervals_15m": ("period_start_local", "queue", "channel"),
     "agent_daily": ("period_start_local", "agent"),
+    "agent_intervals": ("period_start_local", "agent", "state", "code"),
 }
 AGAIN = {
     "ticket_cohort_daily": reference_reports.ticket_cohort_daily,
@@ -51,7 +52,8 @@ AGAIN = {
     "queue_intervals_15m": lambda facts, asked: reference_reports.queue_intervals_15m(
         facts, asked, TARGETS.answer_within_s * 10**6, TARGETS.short_abandon_s * 10**6
     ),
-    "agent_daily": reference_reports.agent_daily,
+    "agent_daily": reference_agents.agent_daily,
+    "agent_intervals": reference_agents.agent_intervals,
 }  # fmt: skip
 
 
