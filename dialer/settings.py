@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from dialer import phone
 from dialer.errors import InvalidInput, Problem
 from dialer.secret_file import read_secret
+from dialer.settings_form import NAME as NAME
+from dialer.settings_form import SOME, CallLimit, Name, NumberFormat, OwnedNumbers, Part, Port, Prefix, RateLimit, wrong
 from dialer.tariffs import Tariffs
+from dialer.telemetry_settings import EVENT_MEMORY as EVENT_MEMORY
+from dialer.telemetry_settings import CollectSettings as CollectSettings
+from dialer.telemetry_settings import EtlSettings as EtlSettings
+from dialer.telemetry_settings import OpeningHours as OpeningHours
+from dialer.telemetry_settings import ReportSettings as ReportSettings
 
 SEARCH = ("dialer.yaml", "/etc/dialer/dialer.yaml")
 FILE_VARIABLE = "DIALER_SETTINGS"
@@ -30,54 +36,8 @@ KEPT_ON_HOST = timedelta(days=14)
 """How long a host remembers its calls and what was said in them: no older backup can be brought up to date, and older
 lines hold numbers and answers of people for no use."""
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,39}$"
-Name = Annotated[str, Field(pattern=NAME)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-CallLimit = Annotated[int, Field(ge=1, le=100_000)]
-RateLimit = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
-
-def _wrong(code: str, message: str, fix: str) -> PydanticCustomError:
-    return PydanticCustomError(code, "{said}", {"said": message, "fix": fix})
-
-
-def _form(check: Callable[[str], object], fix: str) -> AfterValidator:
-    """Takes a text that `check` raises no ValueError for."""
-
-    def validate(text: str) -> str:
-        try:
-            check(text)
-        except ValueError as error:
-            raise _wrong("wrong-form", str(error), fix) from error
-        return text
-
-    return AfterValidator(validate)
-
-
-def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Not Field(min_length=1): of a tuple whose items are all wrong, pydantic says that it is empty as well.
-    if not items:
-        raise _wrong("empty", "nothing stands here", "write at least one, or leave the key out where it may be")
-    return items
-
-
-OwnedNumbers = Annotated[str, _form(phone.read_range, 'write "+48225550100" or "+48221230000-+48221239999", in quotes')]
-Prefix = Annotated[str, _form(phone.require_prefix, 'write + and the first digits, in quotes: "+48" or "+4822"')]
-NumberFormat = Annotated[
-    str,
-    _form(
-        phone.require_format,
-        'write one of {e164}, {digits}, {national}, beside it at most digits, * and #: "00{digits}" or "9{national}"',
-    ),
-]
-_SOME = AfterValidator(_not_empty)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AmiSettings(_Part):
+class AmiSettings(Part):
     """How the engine reaches a node's manager interface."""
 
     host: str = "127.0.0.1"
@@ -85,7 +45,7 @@ class AmiSettings(_Part):
     secret_file: Path
 
 
-class NodeSettings(_Part):
+class NodeSettings(Part):
     """One Asterisk server."""
 
     name: Name
@@ -106,7 +66,7 @@ class NodeSettings(_Part):
     """New calls a second, of all campaigns."""
 
 
-class TrunkSettings(_Part):
+class TrunkSettings(Part):
     """A way out of a node, by its PJSIP endpoint name."""
 
     name: Name
@@ -118,13 +78,13 @@ class TrunkSettings(_Part):
     """The most calls at once, of all campaigns; None: the node's limits alone."""
     calls_per_second: RateLimit | None = None
     """New calls a second, of all campaigns; None: the node's limits alone."""
-    prefixes: Annotated[tuple[Prefix, ...], _SOME] = ()
+    prefixes: Annotated[tuple[Prefix, ...], SOME] = ()
     """The numbers it carries, by how they begin in E.164; nothing said: all."""
     number_format: NumberFormat = "{e164}"
     """How the carrier wants a number dialled."""
     caller_id_format: NumberFormat = "{e164}"
     """How the carrier wants the caller's number written."""
-    caller_ids: Annotated[tuple[OwnedNumbers, ...], _SOME] = ()
+    caller_ids: Annotated[tuple[OwnedNumbers, ...], SOME] = ()
     """Those of the owned numbers that this carrier lets us show; nothing said: all."""
     tariff: Tariffs = ()
     """What its calls cost, the oldest first; nothing said: unknown."""
@@ -146,7 +106,7 @@ class TrunkSettings(_Part):
             return False
 
 
-class AgiSettings(_Part):
+class AgiSettings(Part):
     """Where the FastAGI workers listen, and how many there are."""
 
     host: str = "127.0.0.1"
@@ -154,7 +114,7 @@ class AgiSettings(_Part):
     workers: int = Field(default=2, ge=1, le=64)
 
 
-class LimitSettings(_Part):
+class LimitSettings(Part):
     """What holds for the whole site: all campaigns, nodes and engines together."""
 
     max_concurrent: CallLimit | None = None
@@ -163,7 +123,7 @@ class LimitSettings(_Part):
 Cap = Annotated[int, Field(ge=1, le=10_000)]
 
 
-class CapLimits(_Part):
+class CapLimits(Part):
     """The most calls in any so long a time; None: no limit of that kind."""
 
     day: Cap | None = None
@@ -173,7 +133,7 @@ class CapLimits(_Part):
     ever: Cap | None = None
 
 
-class CapSettings(_Part):
+class CapSettings(Part):
     """How often people may be called at most, over all campaigns; a campaign may say less, never more."""
 
     number: CapLimits = CapLimits()
@@ -182,123 +142,7 @@ class CapSettings(_Part):
     """The least time from the end of one call to the next, of a number as of a person."""
 
 
-class QuotaSettings(_Part):
-    """What one tenant may send to the collector at most."""
-
-    events_per_second: float = Field(default=10_000, gt=0, allow_inf_nan=False)
-    """Over some seconds; a batch is taken whole, and the next one waits."""
-    bytes_per_day: int = Field(default=10 * 2**30, ge=1)
-    """Of a UTC day, unpacked."""
-
-
-EVENT_MEMORY = 1024
-"""Bytes that an event takes beside its line."""
-
-
-class CollectSettings(_Part):
-    """The collector: where it listens, and how much it takes. Sizes are in bytes."""
-
-    host: str = "127.0.0.1"
-    port: Port = 8480
-    max_body: int = Field(default=8 * 2**20, ge=1024)
-    max_unpacked: int = Field(default=32 * 2**20, ge=1024)
-    max_lines: int = Field(default=10_000, ge=1, le=100_000)
-    max_line: int = Field(default=256 * 2**10, ge=256, le=2**20)
-    """Written out as PostgreSQL does it must fit into a line of the nightly dump."""
-    max_pending: int = Field(default=128 * 2**20, ge=2**20)
-    """Of all requests that are being read or stored; one tenant's may be half of it."""
-    spool_size: int = Field(default=10 * 2**30, ge=2**20)
-    """Of the disk, for what comes while PostgreSQL is away."""
-    late_days: int = Field(default=35, ge=1, le=400)
-    """How long after it occurred an event is taken."""
-    quota: QuotaSettings = QuotaSettings()
-    tenants: dict[Name, QuotaSettings] = {}
-
-    @model_validator(mode="after")
-    def _the_largest_request_fits(self) -> CollectSettings:
-        largest = self.max_body + self.max_unpacked + self.max_lines * EVENT_MEMORY
-        if self.max_pending < 2 * largest:
-            # It would be told to wait for ever.
-            raise _wrong(
-                "too-small",
-                f"half of max_pending is less than the largest request takes: {self.max_pending // 2} of {largest}",
-                f"write max_pending: {2 * largest} or more, or take smaller requests",
-            )
-        return self
-
-    def quota_of(self, tenant_id: str) -> QuotaSettings:
-        """The tenant's own, else the general one."""
-        return self.tenants.get(tenant_id, self.quota)
-
-
-def _require_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (LookupError, OSError, ValueError) as error:
-        raise ValueError(f"there is no time zone {name!r}") from error
-
-
-class KeepSettings(_Part):
-    """How long the stores of the telemetry keep what they have."""
-
-    events_days: int = Field(default=90, ge=2)
-    """The event log in PostgreSQL, at least as long as late events are taken; `dialer explain` reads it."""
-    lake_months: int = Field(default=24, ge=1)
-    """Histories and facts, by the day on which their subjects began."""
-    replaced_days: int = Field(default=14, ge=1)
-    """Files that newer ones have replaced: `dialer report diff` compares them."""
-
-
-class EtlSettings(_Part):
-    """The nightly run that makes events into facts."""
-
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = "02:30"
-    """When an engine begins it; a change of clocks may move it by an hour. None: this host's engines never do."""
-    time_zone: Annotated[str, _form(_require_zone, "write an IANA name such as Europe/Warsaw")] = "UTC"
-    engine: Literal["duckdb", "spark"] = "duckdb"
-    spark_master: str = "local[*]"
-    memory_mb: int = Field(default=1024, ge=256)
-    """Of a large tenant's transforms; small ones take a quarter of it beside. What does not fit is spilt to disk."""
-    threads: int | None = Field(default=None, ge=1)
-    """None: as many as there are cores."""
-    late_after_s: int = Field(default=3600, ge=0)
-    """An event that came in so long after it occurred is counted as late."""
-    keep: KeepSettings = KeepSettings()
-
-
-class OpeningHours(_Part):
-    """When a group of a tenant works on its tickets, by its own clock."""
-
-    tenant: Name
-    group: str = ""
-    """Empty: tickets without a group, and all groups without hours of their own."""
-    time_zone: Annotated[str, _form(_require_zone, "write an IANA name such as Europe/Warsaw")]
-    open: dict[str, str]
-    """Days to time spans, as in the `window` of a campaign file."""
-    holidays: tuple[str, ...] = ()
-    """Countries, or their subdivisions, whose public holidays are closed."""
-    closed: tuple[str, ...] = ()
-    """More closed days, as `2026-12-24` or `2026-12-24..2027-01-01`."""
-
-
-class ReportSettings(_Part):
-    """What reports measure service against, in seconds."""
-
-    answer_within_s: int = Field(default=20, ge=1)
-    """Who waits in a queue is answered in time."""
-    short_abandon_s: int = Field(default=5, ge=0)
-    """Who gives up so soon was not lost to the queue."""
-    first_response_within_s: int = Field(default=3600, ge=1)
-    """From a ticket's creation to the first public message of an agent."""
-    next_response_within_s: int = Field(default=3600, ge=1)
-    """From a customer's message to the next of an agent."""
-    resolution_within_s: int = Field(default=86_400, ge=1)
-    """From a ticket's creation until it is solved for good."""
-    sla_hours: Literal["calendar", "opening"] = "calendar"
-    """By which hours these three run: all, or the opening hours of the ticket's group."""
-
-
-class Settings(_Part):
+class Settings(Part):
     """Everything a machine must know to dial."""
 
     database: str
@@ -318,8 +162,8 @@ class Settings(_Part):
     """By which tickets' durations are measured a second time; one entry a tenant and group."""
     caller_ids: tuple[OwnedNumbers, ...] = ()
     """The numbers that the operator owns: nothing else is ever shown to people."""
-    nodes: Annotated[tuple[NodeSettings, ...], _SOME]
-    trunks: Annotated[tuple[TrunkSettings, ...], _SOME]
+    nodes: Annotated[tuple[NodeSettings, ...], SOME]
+    trunks: Annotated[tuple[TrunkSettings, ...], SOME]
 
     @field_validator("database")
     @classmethod
@@ -339,10 +183,10 @@ class Settings(_Part):
         for kind, names in kinds:
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 # Whichever was meant, the other's limits would not be kept.
-                raise _wrong("named-twice", f"two {kind}s are called {twice[0]!r}", f"give each {kind} its own name")
+                raise wrong("named-twice", f"two {kind}s are called {twice[0]!r}", f"give each {kind} its own name")
         for trunk in self.trunks:
             if trunk.node not in nodes:
-                raise _wrong(
+                raise wrong(
                     "unknown-node",
                     f"trunk {trunk.name!r} names node {trunk.node!r}, which the settings do not have",
                     f"name one of {', '.join(nodes)}",
@@ -355,7 +199,7 @@ class Settings(_Part):
             for text in trunk.caller_ids:
                 numbers = phone.read_range(text)
                 if not (self._owns(numbers.first) and self._owns(numbers.last)):
-                    raise _wrong(
+                    raise wrong(
                         "not-owned",
                         f"trunk {trunk.name!r} would show {text}, which is not among caller_ids",
                         "add it to caller_ids, beside nodes and trunks, if it is yours; the trunk's list only narrows",

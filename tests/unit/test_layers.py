@@ -15,6 +15,8 @@ STOREYS = {
         "clock",
         "phone",
         "settings",
+        "settings_form",
+        "telemetry_settings",
         "tariffs",
         "secret_file",
         "names",
