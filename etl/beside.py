@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 from dialer.errors import DialerError
 from dialer.settings import Settings
@@ -43,3 +44,10 @@ class Beside:
                 f"the nightly run cannot be started: {error}. See `state_dir` in the settings."
             ) from error
         log.info("the nightly run begins", extra={"event": "etl.begun", "pid": self._process.pid})
+        Thread(target=self._tell, args=(self._process,), name="nightly", daemon=True).start()
+
+    def _tell(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits for its end: nobody looks at a run in the night that failed."""
+        if code := process.wait():
+            told = {"event": "etl.failed", "code": code}
+            log.error("the nightly run failed: see `dialer etl status` and %s", self._log_file, extra=told)

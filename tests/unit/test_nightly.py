@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -59,7 +60,7 @@ def test_a_host_may_leave_it_to_another():
     assert EtlSettings.model_validate({"at": None}).at is None
 
 
-def test_it_is_a_process_of_its_own_that_tells_its_log(tmp_path, monkeypatch):
+def test_it_is_a_process_of_its_own_that_tells_its_log(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     settings = settings_for("postgresql:///nowhere", tmp_path)
     beside = Beside(settings, tmp_path / "dialer.yaml")
@@ -67,6 +68,10 @@ def test_it_is_a_process_of_its_own_that_tells_its_log(tmp_path, monkeypatch):
     code = beside._process.wait(60)
     told = (settings.state_dir / "logs" / "etl.out").read_text(encoding="utf-8")
     assert (code, "there is no settings file" in told) == (2, True), told
+    for thread in threading.enumerate():
+        if thread.name == "nightly":
+            thread.join(20)
+    assert [record.code for record in caplog.records if record.levelname == "ERROR"] == [2]
 
 
 def test_the_next_waits_for_the_one_before(tmp_path):
