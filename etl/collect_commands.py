@@ -62,6 +62,8 @@ def collect_group(operator: Operator) -> click.Group:
         Example: dialer collect --settings /etc/dialer/dialer.yaml
         """
         if context.invoked_subcommand is not None:
+            if settings_path is not None:
+                raise click.UsageError(f"write --settings behind `{context.invoked_subcommand}` and its command")
             return
         # Every other command would load the web server too.
         from etl.serve import serve

@@ -49,6 +49,8 @@ begin
         continue when exists (select from pg_class where relname = name);
         set local lock_timeout = '500ms';
         execute format('create table %%I (like event including all)', name);
+        -- Whoever may read all tables reads no tenant's days past the policies of the log.
+        execute format('alter table %%I enable row level security', name);
         execute format(
             'alter table event attach partition %%I for values from (%%L) to (%%L)',
             name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC'

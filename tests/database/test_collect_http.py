@@ -282,6 +282,11 @@ def test_it_ends_when_told_and_answers_what_has_begun(database, server, token):
     server.start()
 
 
+def test_settings_before_a_command_are_not_passed_over_in_silence(server):
+    done = CliRunner().invoke(root, ["collect", "--settings", str(server.file), "token", "list"])
+    assert (done.exit_code, "write --settings behind `token`" in done.stderr) == (2, True)
+
+
 def test_a_port_that_is_taken_is_said_plainly(server):
     done = subprocess.run(server.command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert (done.returncode, done.stdout) == (1, "")

@@ -209,6 +209,10 @@ async def test_readers_see_their_tenants_alone(database, connections, landing):
             for table in ("event", "event_dead", "tenant_reader"):
                 found = connection.execute(text(f"select distinct tenant_id from {table}")).scalars().all()
                 assert found == ["acme"], table
+        today = f"event_{datetime.now(UTC):%Y%m%d}"
+        database.run(f"grant select on {today} to {role}")
+        with reader.begin() as connection:
+            assert connection.execute(text(f"select count(*) from {today}")).scalar() == 0, "past the policies"
         reader.dispose()
         assert database.rows("select count(distinct tenant_id) from event") == [(2,)], "the owner sees all"
     finally:

@@ -9,6 +9,16 @@ branch_labels = None
 depends_on = None
 
 _AT = sa.DateTime(timezone=True)
+# A day has no policy, so that it is read through the log alone.
+_DAYS = """
+do $$
+declare day regclass;
+begin
+    for day in select inhrelid from pg_inherits where inhparent = 'event'::regclass loop
+        execute format('alter table %s enable row level security', day);
+    end loop;
+end $$
+"""
 
 
 def upgrade() -> None:
@@ -90,6 +100,7 @@ def _readers() -> None:
             f"create policy own_tenants on {table} for select "
             "using (tenant_id in (select reader.tenant_id from tenant_reader as reader))"
         )
+    op.execute(_DAYS)
 
 
 def downgrade() -> None:
