@@ -73,6 +73,8 @@ class KeepSettings(Part):
     """The event log in PostgreSQL, at least as long as late events are taken; `dialer explain` reads it."""
     lake_months: int = Field(default=24, ge=1)
     """Histories and facts, by the day on which their subjects began."""
+    dead_days: int = Field(default=90, ge=1)
+    """Lines that were no events, since they last came: they may hold what people wrote."""
     replaced_days: int = Field(default=14, ge=1)
     """Files that newer ones have replaced: `dialer report diff` compares them."""
 

@@ -109,7 +109,8 @@ def _listed(names: Sequence[str]) -> str:
 @click.command("retain")
 @_SETTINGS
 def retain_command(settings_path: Path | None) -> None:
-    """Remove what is older than the settings keep (etl.keep): days of the event log, days of the lake, replaced files.
+    """Remove what is older than the settings keep (etl.keep): days of the event log, dead letters, days of the lake,
+    replaced files.
 
     A day of events leaves PostgreSQL only when all of them are found in the lake; else it stays, and you are told.
 
@@ -123,7 +124,10 @@ def _retain(night: Night) -> None:
     done = retain(night, lanes.tenants(night), utc_now(), lambda what: click.echo(what, err=True))
     for why in done.kept_back:
         click.echo(why, err=True)
-    click.echo(f"removed: {len(done.partitions)} days of events, {done.folders} runs of the lake", err=True)
+    click.echo(
+        f"removed: {len(done.partitions)} days of events, {done.folders} runs of the lake, {done.letters} dead letters",
+        err=True,
+    )
     if done.kept_back:
         sys.exit(1)
 

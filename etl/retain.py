@@ -16,7 +16,9 @@ from sqlalchemy import Row, text
 from dialer.clock import from_epoch
 from dialer.errors import DialerError
 from dialer.storage.session import plain_errors
+from etl import dead
 from etl.columns import DAY_US, SEGMENT, Columns
+from etl.dead import Which
 from etl.engines.port import Written
 from etl.lake import day_number
 from etl.leftovers import forget_strangers, remove
@@ -72,13 +74,15 @@ class Forgotten:
 
     partitions: list[str]
     folders: int
+    letters: int
+    """Lines that were no events."""
     kept_back: list[str]
     """Why days of events stay: one sentence each."""
 
 
 def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str], None]) -> Forgotten:
     """Removes what the settings say is old. A day of events that the lake does not hold whole stays, and is told of."""
-    done = Forgotten(partitions=[], folders=0, kept_back=[])
+    done = Forgotten(partitions=[], folders=0, letters=0, kept_back=[])
     today = now.astimezone(UTC).date()
     keep = night.etl.keep
     oldest = today - timedelta(days=max(keep.events_days, night.settings.collect.late_days + 1))
@@ -96,6 +100,7 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
     before = now - timedelta(days=keep.lake_months * DAYS_A_MONTH)
     with plain_errors(), night.database.begin() as connection:
         connection.execute(_OLD_STAGES, {"before": before})
+        done.letters = dead.purge(connection, Which(before=now - timedelta(days=keep.dead_days)))
     for tenant in tenants:
         say(f"lake: {tenant}")
         values = {

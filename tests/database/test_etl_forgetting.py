@@ -104,6 +104,15 @@ def test_what_holds_a_day_of_events_keeps_nothing_else_back(database, night, mon
     assert "event_20260504" in forget(night, 1000).partitions
 
 
+def test_lines_that_were_no_events_leave_when_they_come_no_more(database, night):
+    database.run("insert into event_dead (tenant_id, letter_id, source, reason, detail, raw, first_at, last_at) "
+                 "select name, gen_random_uuid(), 'desk', 'schema', '', '', :at, :at + days * interval '1 day' "
+                 "from (values ('acme', 0), ('globex', 0), ('acme', 2)) as letter (name, days)", at=T0)  # fmt: skip
+    assert forget(night, 90).letters == 0
+    assert forget(night, 91).letters == 2
+    assert database.rows("select tenant_id from event_dead") == [("acme",)]
+
+
 def test_what_a_restored_database_does_not_know_leaves_the_lake(database, night):
     insert(database.engine, ticket("T-1"))
     run_id = require(run(database))["acme"].run
