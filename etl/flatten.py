@@ -13,7 +13,7 @@ import duckdb
 from dialer.errors import DialerError
 from etl import event_types, portions
 from etl.columns import FILLED_BY, FROM_PAYLOAD, KNOWN, SEGMENT, STEP
-from etl.engines.duckdb import FETCH_ROWS, PARQUET, quoted
+from etl.engines.duckdb import FETCH_ROWS, PARQUET, plain_errors, quoted
 from etl.lake import make_durable
 
 _RAW = {
@@ -99,6 +99,7 @@ class Flatten:
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._connection.close()
 
+    @plain_errors()
     def _flatten(self, chunk: Path, events: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in _RAW.items()) + "}"

@@ -132,7 +132,9 @@ class _Turn:
     def _failed(self, error: Exception) -> Result:
         """The night goes on for the others, whatever it was."""
         message = str(error) if isinstance(error, DialerError) else f"{type(error).__name__}: {error}"
-        if not isinstance(error, DialerError):
+        if isinstance(error, OSError):
+            message = f"below {self._night.settings.state_dir} something cannot be read or written: {error}"
+        elif not isinstance(error, DialerError):
             log.exception("the run of %s failed", self._tenant, extra={"event": "etl.failed"})
         # A disk that is full must not stay so for what nobody will read.
         with suppress(DialerError):

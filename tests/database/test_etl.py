@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -278,6 +279,14 @@ def test_a_tenant_whose_run_cannot_begin_fails_alone(database, monkeypatch):
     assert {tenant: one.error for tenant, one in run(database).items()} == {
         "acme": "PostgreSQL does not answer.", "brook": "",
     }  # fmt: skip
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "dump", fill)
+    error = run(database, "brook")["brook"].error
+    assert f"below {database.settings.state_dir}" in error
+    assert "No space left" in error
 
 
 def test_a_run_that_lost_its_turn_publishes_nothing(database, monkeypatch):
