@@ -20,15 +20,14 @@ from dialer.settings import (
     CapSettings,
     CollectSettings,
     EtlSettings,
-    KeepSettings,
     LimitSettings,
     NodeSettings,
     OpeningHours,
-    QuotaSettings,
     ReportSettings,
     Settings,
     TrunkSettings,
 )
+from dialer.telemetry_settings import KeepSettings, QuotaSettings
 from etl.reports.catalogue import REPORTS
 from tests.support import report_reference
 from tests.support.cli_reference import commands, reference, runs
