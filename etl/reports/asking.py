@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from etl.reports.make import Sources, Wanted, workshop
 from etl.reports.model import Report
 from etl.reports.options import Options
 from etl.reports.query import PERIOD, Question
+from etl.reports.scratch import scratch
 from etl.reports.sidecar import Standing
 from etl.zones import from_us
 
@@ -85,10 +86,15 @@ class Machine:
 
         return Sources(files=files, carry=carry)
 
-    def workshop(self) -> AbstractContextManager[DuckDb]:
+    @contextmanager
+    def workshop(self) -> Iterator[DuckDb]:
         """A DuckDB within the limits of the settings."""
         etl = self.settings.etl
-        return workshop(etl.memory_mb, etl.threads, self.settings.state_dir / "reports")
+        with (
+            scratch(self.settings.state_dir / "reports") as folder,
+            workshop(etl.memory_mb, etl.threads, folder) as duck,
+        ):
+            yield duck
 
     def standing(self, tenant: str) -> Standing:
         """How far the tenant's events are computed."""

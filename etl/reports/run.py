@@ -68,7 +68,7 @@ def _write(machine: Machine, wanted: Wanted, rows: Sequence[str], form: str, tar
             sidecar.write(one, asked, chosen.columns, standing)
             click.echo(f"{one.path}: {one.rows:,} row{'s' * (one.rows != 1)} {_until(standing)}", err=True)
         if one.cut:
-            click.echo(f"{one.path}: {one.cut} texts are cut: a cell holds 32,767 characters.", err=True)
+            click.echo(f"{one.path}: of {one.cut:,} texts a cell holds the first 32,767 characters alone.", err=True)
 
 
 def _until(standing: Standing) -> str:

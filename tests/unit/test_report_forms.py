@@ -25,6 +25,7 @@ from etl.reports import forms, make
 from etl.reports.columns import Shown, flag, local, mean, money, percent, quantile, seconds, text, utc, whole
 from etl.reports.forms import Table
 from etl.reports.options import PROFILES, Profile
+from etl.reports.scratch import scratch
 
 SHOWN = Shown(zone=zones.zone("Europe/Warsaw", date(2026, 1, 1), date(2026, 12, 31)), campaigns={})
 COLUMNS = (text("name"), whole("n"), flag("sure"), utc("at"), local("at"), seconds("took"), money("cost"))
@@ -276,6 +277,16 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_what_killed_reports_left_goes_with_the_next_and_a_living_ones_stays(tmp_path):
+    (tmp_path / "report-killed" / "spill").mkdir(parents=True)
+    with scratch(tmp_path) as living:
+        (living / "rows").touch()
+        with scratch(tmp_path) as other:
+            assert {path.name for path in tmp_path.iterdir()} == {living.name, other.name}
+            assert (living / "rows").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_its_owners_alone_and_appears_whole(duck, tmp_path):

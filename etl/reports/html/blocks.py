@@ -216,7 +216,9 @@ def _campaigns(facts: Facts) -> Block:
 
 def _funnels(facts: Facts, campaign: str) -> list[Block]:
     made = []
-    for (revision,), rows in _grouped(facts, "ivr_funnel", campaign, "revision"):
+    for (revision,), found in _grouped(facts, "ivr_funnel", campaign, "revision"):
+        # Of steps that are reached equally early, calls end in the later one.
+        rows = sorted(found, key=lambda row: (row["first_place"], row["dropped"] / row["entered"]))
         most = max(row["entered"] for row in rows)
         bars = [
             Bar(
