@@ -29,7 +29,7 @@ from etl.stages.enrich import enrich
 from etl.stages.work import INDEX, Work
 
 _PEOPLE = text("""
-select distinct p.id from person p
+select distinct p.id, p.person_key from person p
 left join contact c on c.person_id = p.id left join attempt a on a.person_id = p.id
 where p.tenant_id = :tenant and (p.person_key = :person or :number = any(c.numbers) or a.number = :number)
 order by p.id
@@ -135,9 +135,13 @@ def erase(night: Night, tenant: str, whom: Whom, who: str, why: str, say: Callab
 
 def _found(connection: Connection, tenant: str, whom: Whom) -> tuple[list[int], Sequence[Row[Any]]]:
     values = {"tenant": tenant, "person": whom.person, "number": whom.number}
-    people = [row.id for row in connection.execute(_PEOPLE, values)]
-    if not people:
+    found = connection.execute(_PEOPLE, values).all()
+    if not found:
         raise InvalidInput(f"tenant {tenant!r} knows nobody by that. Nothing was changed.")
+    if len(found) > 1:
+        keys = ", ".join(row.person_key for row in found)
+        raise InvalidInput(f"several people have or had that number: say which with --person: {keys}.")
+    people = [row.id for row in found]
     calls = connection.execute(_ATTEMPTS, {"people": people}).all()
     if any(row.state != "ended" for row in calls):
         raise RefusedBySafety(

@@ -226,8 +226,14 @@ def test_who_is_called_meanwhile_is_not_forgotten(database, night, monkeypatch):
 
 def test_a_person_is_forgotten_of_whom_no_night_knows(database, night):
     person_with_call(database)
+    database.run("insert into person (tenant_id, person_key) values ('acme', 'HC-2')")
+    database.run("insert into contact (campaign_id, person_id, numbers, zones, fields) "
+                 "values (1, 2, '{+48501000001}', 'Europe/Warsaw', '{}')")  # fmt: skip
+    # Whoever shares a telephone has not asked for anything.
+    with pytest.raises(InvalidInput, match="HC-1, HC-2"):
+        erase(night, "acme", Whom(number="+48501000001"), "ann@host", "asked", lambda what: None)
     assert erase(night, "acme", Whom(person="HC-1"), "ann@host", "asked", lambda what: None).people == 1
-    assert database.rows("select person_key from person") == [("erased-1",)]
+    assert database.rows("select person_key from person order by id") == [("erased-1",), ("HC-2",)]
 
 
 def test_nobody_is_forgotten_in_the_middle_of_a_call(database, night):
