@@ -239,7 +239,9 @@ def _which(command: Callable[..., None]) -> Callable[..., None]:
         command(which=which, **rest)
 
     for option in (
-        click.option("--older-than", type=click.IntRange(0), metavar="DAYS", help="Not come again for so many days."),
+        click.option(
+            "--older-than", type=click.IntRange(0, 36_500), metavar="DAYS", help="Not come again for so many days."
+        ),
         click.option("--id", "letter_ids", type=click.UUID, multiple=True, help="This one; again for more."),
         click.option("--source", help="Of this sender."),
         click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="For this reason."),

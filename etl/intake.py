@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -190,7 +191,9 @@ class Intake:
                 self._metrics.landed(batch.tenant_id, landed)
 
     def _batch(self, spooled: _Spooled) -> Batch:
-        events, letters = read_lines(spooled.lines, self._terms(spooled.tenant_id, spooled.received_at))
+        # Those that were taken are not cut, whatever the settings say by now.
+        terms = replace(self._terms(spooled.tenant_id, spooled.received_at), longest=sys.maxsize)
+        events, letters = read_lines(spooled.lines, terms)
         return Batch(
             tenant_id=spooled.tenant_id, source=spooled.source, received_at=spooled.received_at, events=events,
             letters=(*spooled.letters, *letters),

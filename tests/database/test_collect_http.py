@@ -247,6 +247,7 @@ def test_dead_letters_are_listed_and_purged_by_command(database, server, token):
     assert run("replay") == "0 of 2 became events\n"
     assert run("purge", "--older-than", "1") == "0 dead letters removed\n"
     assert run("purge", "--reason", "schema") == "1 dead letters removed\n"
+    assert CliRunner().invoke(root, ["events", "dead", "list", "--older-than", "1000000000"]).exit_code == 2
     refused = CliRunner().invoke(
         root, ["events", "dead", "purge", "--settings", str(server.file)], standalone_mode=False
     )

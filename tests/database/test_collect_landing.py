@@ -308,9 +308,11 @@ async def test_a_commit_whose_answer_was_lost_is_done_again(database, intake, mo
     assert database.rows("select count(*) from event") == [(3,)]
 
 
-async def test_what_was_in_time_when_it_came_is_in_time_when_it_is_replayed(database, intake, monkeypatch):
+async def test_what_was_taken_when_it_came_is_taken_when_it_is_replayed(database, intake, monkeypatch):
     came = datetime.now(UTC) - timedelta(days=3)
     late = line(seq=1, occurred_at=(came - timedelta(days=34)).isoformat())
+    shorter = database.settings.collect.model_copy(update={"max_line": 150})
+    monkeypatch.setattr(intake, "_terms", terms_of(shorter))
     with monkeypatch.context() as away:
         away.setattr(intake._landing, "store", failing)
         await intake.put(batch([late], at=came))

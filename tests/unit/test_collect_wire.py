@@ -131,7 +131,7 @@ def test_blank_lines_are_nothing_and_count():
 
 def test_an_older_version_is_checked_as_the_present_one_and_kept_as_it_came(monkeypatch):
     def two(payload):
-        return {"author": payload["by"], "visibility": "public"}
+        return {"author": payload["by"].lower(), "visibility": "public"}
 
     def three(payload):
         return payload | {"channel": "email"}
@@ -141,7 +141,9 @@ def test_an_older_version_is_checked_as_the_present_one_and_kept_as_it_came(monk
     event = wire.read(1, raw(schema_v=1, payload={"by": "agent"}), terms(at=NOW))
     assert (event.schema_v, event.payload, event.unknown) == (1, b'{"by": "agent"}', False)
     assert kind.upcast({"by": "agent"}, 1) == {"author": "agent", "visibility": "public", "channel": "email"}
-    for payload, reason in (({}, Reason.UPCAST_FAILED), ({"by": "robot"}, Reason.SCHEMA)):
+    for payload, reason in (
+        ({}, Reason.UPCAST_FAILED), ({"by": 5}, Reason.UPCAST_FAILED), ({"by": "robot"}, Reason.SCHEMA),
+    ):  # fmt: skip
         with pytest.raises(Refused) as refused:
             wire.read(1, raw(schema_v=1, payload=payload), terms(at=NOW))
         assert refused.value.reason is reason
