@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,9 @@ def _write(machine: Machine, wanted: Wanted, rows: Sequence[str], form: str, tar
     sources = machine.sources(tenant)
     with machine.workshop() as duck:
         chosen = _table(duck, sources, wanted, rows)
+        standing = machine.standing(tenant)
+        # What follows may wait for a reader (a pager) longer than PostgreSQL lets a transaction idle, or vacuum wait.
+        machine.connection.commit()
         match form:
             case "csv":
                 made = forms.write_csv(duck, chosen, target, PROFILES[profile])
@@ -59,7 +63,6 @@ def _write(machine: Machine, wanted: Wanted, rows: Sequence[str], form: str, tar
                 made = forms.write_parquet(duck, chosen, target)
             case _:
                 made = forms.write_json(duck, chosen, target)
-    standing = machine.standing(tenant)
     if standing.as_of is None and wanted.report.reads:
         click.echo(_NOTHING.format(tenant), err=True)
     for part, one in enumerate(made, 1):
@@ -112,7 +115,22 @@ def _machine(settings_path: Path | None) -> Iterator[Machine]:
     settings = settings_module.load(settings_path)
     engine = sync_engine(settings)
     try:
-        with reading(engine) as connection:
+        with interruptible(), reading(engine) as connection:
             yield Machine(settings, connection)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM, as timers send it, end a report as Ctrl-C does: with nothing left of it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except RuntimeError as error:
+        # What DuckDB makes of a signal's KeyboardInterrupt.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -9,8 +9,10 @@ import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 from zipfile import ZipFile
@@ -287,6 +289,28 @@ def test_what_killed_reports_left_goes_with_the_next_and_a_living_ones_stays(tmp
             assert {path.name for path in tmp_path.iterdir()} == {living.name, other.name}
             assert (living / "rows").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_leaves_nothing(tmp_path, number):
+    out = tmp_path / "out.csv"
+    write = (
+        "from pathlib import Path\n"
+        "from etl.reports.run import interruptible\n"
+        "from tests.unit.test_report_forms import PROFILES, forms, make, table, whole\n"
+        f"with interruptible(), make.workshop(300, 1, Path({str(tmp_path / 'work')!r})) as duck:\n"
+        "    chosen = table('select range as n from range(1000000000)', (whole('n'),))\n"
+        f"    forms.write_csv(duck, chosen, {str(out)!r}, PROFILES['machine'])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", write], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 20
+        while not any(path.stat().st_size for path in tmp_path.glob(".out.csv.*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert process.stderr.read().endswith(b"KeyboardInterrupt\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["work"]
 
 
 def test_a_file_is_its_owners_alone_and_appears_whole(duck, tmp_path):
