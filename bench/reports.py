@@ -15,13 +15,15 @@ from bench.measure import memory
 from dialer.clock import monotonic, to_us
 from dialer.settings import ReportSettings
 from etl import zones
-from etl.engines.duckdb import DuckDb
+from etl.engines import sql
+from etl.engines.duckdb import PARQUET, DuckDb
 from etl.reports import forms, make
 from etl.reports.catalogue import REPORTS
 from etl.reports.make import Sources, Wanted
 from etl.reports.options import PROFILES
 from etl.reports.query import Question
-from etl.sql.order import BY_NAME
+from etl.sql.order import BY_NAME, ORDER
+from etl.stages.enrich import EVER_US
 
 CALLS, CALLS_A_DAY, ROWS = 100_000_000, 100_000, 1_000_000
 ALL_S, MONTH_S, ROWS_A_S = 3.0, 0.3, 1_000_000
@@ -34,6 +36,7 @@ NAMES = (
     "survey_outcomes",
 )  # fmt: skip
 """What counts calls; those of one row a call are measured as rows of CSV."""
+_MADE = (BY_NAME["call_fact"], *(one for one in ORDER if one.of_whole_day))
 _DAY = """
 COPY (
   SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, CAST(contact % 50 AS BIGINT) + 1 AS campaign, contact,
@@ -63,8 +66,8 @@ COPY (
       CAST(CASE WHEN hash(range * 7 + {begin}) % 100 < 45 THEN hash(range * 3 + {begin}) % 90000000 ELSE 0 END
         AS BIGINT) AS talk
     FROM range({calls})
-  ) ORDER BY call
-) TO '{file}' (FORMAT parquet, COMPRESSION zstd)
+  ) ORDER BY {order}
+) TO '{file}' ({form})
 """
 
 
@@ -147,28 +150,37 @@ def _read(duck: DuckDb, facts: _Facts, asked: Wanted) -> None:
 
 
 class _Facts:
-    """Days of calls as the nightly run leaves them."""
+    """Days of calls, and of what is made of all calls of a day, as the nightly run leaves them."""
 
     def __init__(self, folder: Path, *, days: int, calls_a_day: int) -> None:
         self._folder = folder
-        self._files: dict[date, Path] = {}
+        self._files: dict[str, dict[date, Path]] = {one.name: {} for one in _MADE}
         with self.opened() as duck:
             for number in range(days):
-                day = FIRST + timedelta(days=number)
-                file = folder / f"{day}.parquet"
-                begin = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
+                self._make(duck, number, calls_a_day)
+
+    def _make(self, duck: DuckDb, number: int, calls: int) -> None:
+        day = FIRST + timedelta(days=number)
+        begin = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
+        # Everybody is called on three days in a row.
+        first, dial = number // 3 * calls, number % 3 + 1
+        for one in _MADE:
+            file = self._files[one.name][day] = self._folder / f"{one.name}-{day}.parquet"
+            order = ", ".join(one.lies_by or one.key)
+            if one.of_whole_day:
+                values = {"tenant": "'acme'", "from_us": str(-EVER_US), "to_us": str(EVER_US), "campaign": "NULL"}
+                query = sql.with_parameters(one.query, values.__getitem__)
+                duck.connection.execute(f"COPY ({query} ORDER BY {order}) TO '{file}' ({PARQUET})")
+            else:
                 duck.connection.execute(
-                    # Everybody is called on three days in a row.
-                    _DAY.format(
-                        first=number // 3 * calls_a_day, dial=number % 3 + 1, begin=begin, calls=calls_a_day, file=file
-                    )
+                    _DAY.format(first=first, dial=dial, begin=begin, calls=calls, file=file, order=order, form=PARQUET)
                 )
-                self._files[day] = file
+                duck.register(one.name, [file], one.columns)
 
     @property
     def bytes(self) -> int:
         """Of all files."""
-        return sum(file.stat().st_size for file in self._files.values())
+        return sum(file.stat().st_size for files in self._files.values() for file in files.values())
 
     @contextmanager
     def opened(self) -> Iterator[DuckDb]:
@@ -189,7 +201,7 @@ class _Facts:
         """The files of the days asked for; nobody's names."""
 
         def files(dataset: str, first: date, last: date) -> Sequence[Path]:
-            return [file for day, file in self._files.items() if first <= day <= last]
+            return [file for day, file in self._files[dataset].items() if first <= day <= last]
 
         def carry(duck: DuckDb, name: str, question: Question, fields: Sequence[str]) -> None:
             duck.connection.execute(

@@ -6,9 +6,10 @@ people read is made of them at the very end: a ratio is divided and rounded here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from math import gcd
 from typing import Literal
 
@@ -155,3 +156,15 @@ def money(name: str, of: str = "", over: str = "", times: int = 1, says: str = "
 def campaign() -> Column:
     """The name of the campaign whose id the raw column `campaign` holds."""
     return Column(name="campaign", kind=Kind.CAMPAIGN, of="campaign")
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The same names, a number behind those that stood there before: no reader of files tells `Name` from `name`."""
+    taken: set[str] = set()
+    given = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(2))
+        free = name if name.lower() not in taken else next(one for one in numbered if one.lower() not in taken)
+        taken.add(free.lower())
+        given.append(free)
+    return given

@@ -63,9 +63,9 @@ TABLES: Mapping[str, Fetched] = {
 def carry(
     connection: Connection, duck: DuckDb, name: str, question: Question, fields: Sequence[str] = ()
 ) -> None:  # fmt: skip
-    """Makes one of TABLES a table of DuckDB; `fields` are columns `field_NAME` more, of the contacts."""
+    """Makes one of TABLES a table of DuckDB; `fields` of the contacts are columns more: `field_1`, …"""
     fetched = TABLES[name]
-    columns = dict(fetched.columns) | {f"field_{field}": "STRING" for field in fields}
+    columns = dict(fetched.columns) | {f"field_{number}": "STRING" for number in range(1, len(fields) + 1)}
     query = fetched.query
     if fields:
         picked = ", ".join(f"t.fields->>{_escaped(field)}" for field in fields)

@@ -14,8 +14,8 @@ from etl.columns import HISTORY, Columns
 from etl.engines import duckdb
 from etl.engines.duckdb import DuckDb
 from etl.engines.sql import inline
-from etl.reports import query
-from etl.reports.columns import Column, Kind, Shown, local, text, utc, whole
+from etl.reports import query, quick
+from etl.reports.columns import Column, Kind, Shown, distinct, local, text, utc, whole
 from etl.reports.forms import Table
 from etl.reports.model import Period, Report
 from etl.reports.query import PERIOD, Question
@@ -74,8 +74,7 @@ def workshop(memory_mb: int, threads: int | None, folder: Path) -> Iterator[Duck
 def table(duck: DuckDb, sources: Sources, wanted: Wanted) -> Table:
     """The report itself."""
     report, question = wanted.report, wanted.question
-    _lay_out(duck, sources, wanted, report.reads)
-    asked = query.bound(query.raw(report, question, on_duckdb=True), question)
+    asked = _asked(duck, sources, wanted)
     added: list[Column] = []
     if report.answers_by and wanted.steps:
         duck.register("answer_fact", _files(sources, report, question, "answer_fact"), BY_NAME["answer_fact"].columns)
@@ -83,8 +82,27 @@ def table(duck: DuckDb, sources: Sources, wanted: Wanted) -> Table:
         added += [text(f"answer_{step}") for step in wanted.steps]
     if report.fields and wanted.fields:
         asked = query.with_fields(report, asked, wanted.fields)
-        added += [text(f"field_{name}") for name in wanted.fields]
+        names = distinct(f"field_{name}" for name in wanted.fields)
+        added += [text(name, f"field_{n}") for n, name in enumerate(names, 1)]
     return Table(query=asked, columns=(*PERIOD, *report.keys, *report.columns, *added), shown=wanted.shown)
+
+
+def _asked(duck: DuckDb, sources: Sources, wanted: Wanted) -> str:
+    """The report's query, from its rollup if that is there; and all that it reads."""
+    report, question = wanted.report, wanted.question
+    rollup = _files(sources, report, question, report.rollup) if report.rollup else ()
+    facts = _files(sources, report, question, "call_fact") if report.rollup else ()
+    if not quick.whole(report, question, facts, rollup):
+        _lay_out(duck, sources, wanted, report.reads)
+        return query.bound(query.raw(report, question, on_duckdb=True), question)
+    duck.register(report.rollup, rollup, BY_NAME[report.rollup].columns)
+    if report.beside:
+        duck.register(
+            "load_quarter", _files(sources, report, question, "load_quarter"), BY_NAME["load_quarter"].columns
+        )
+    asked = quick.asked(duck, report, question, sources.files)
+    _lay_out(duck, sources, wanted, report.reads)
+    return asked
 
 
 def rows_behind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dialer.calls.disposition import Disposition
+from etl.reports.call_measures import BY_CALL, COMPLETED, COST, COST_IN_ONE, DELAYS, RESPONSES, SILENT, TALK, VERDICTS
 from etl.reports.columns import campaign as of_campaign
 from etl.reports.columns import flag, local, mean, money, percent, quantile, seconds, text, utc, whole
 from etl.reports.model import Measure, Period, Report, all_of, count, distinct, most, percentile, so_far, total
@@ -10,16 +11,6 @@ from etl.reports.model import Measure, Period, Report, all_of, count, distinct, 
 _SUBMITTED = "the calls that were submitted in the period"
 _CAMPAIGN = of_campaign()
 _TRUNK = (text("node"), text("trunk"))
-_BY_CALL = (
-    count("attempts"),
-    count("not_seized", "NOT is_seizure"),
-    count("seizures", "is_seizure"),
-    count("judged", "is_judged"),
-    count("answered", "is_answered"),
-    count("human", "is_human"),
-    count("delivered", "is_ner"),
-    count("open", "is_open"),
-)
 _RATES = (
     whole("attempts", says="calls that the engine ordered (bids)"),
     whole("not_seized", says="of them, those that no trunk was asked for"),
@@ -31,16 +22,6 @@ _RATES = (
     whole("judged", says="seizures that have ended and that no order of ours cut short before they rang"),
     percent("ner", "delivered", "judged", "network effectiveness ratio (ITU-T E.425)"),
 )
-_TALK = (total("talk_us", where="is_answered"), total("human_talk_us", "talk_us", "is_human"))
-_PDD = (
-    count("with_pdd", "pdd_us IS NOT NULL"),
-    total("pdd_us"),
-    percentile("pdd_p50_cus", "pdd_us", 50),
-    percentile("pdd_p90_cus", "pdd_us", 90),
-    percentile("pdd_p95_cus", "pdd_us", 95),
-)
-_COST = """CASE WHEN MIN(currency) IS DISTINCT FROM MAX(currency) THEN NULL
-  ELSE CAST(COALESCE(SUM(cost_micro), 0) AS BIGINT) END"""
 _MILESTONES = ("accepted", "ringing", "answered", "audio", "hung_up", "ended")
 
 CALLS = (
@@ -63,7 +44,7 @@ CALLS = (
         name="attempts_by_hour",
         says="One row a campaign and hour: how many calls, and what became of them.",
         basis=_SUBMITTED, base="calls", reads=("call_fact",), kind="call", period=Period.HOUR, keys=(_CAMPAIGN,),
-        measures=(*_BY_CALL, count("completed", "disposition = 'completed'"), *_TALK),
+        rollup="call_quarter", measures=(*BY_CALL, COMPLETED, *TALK),
         columns=(
             *_RATES, whole("human"), percent("connect_rate", "human", "attempts"), whole("completed"),
             seconds("talk"), mean("acd", "talk_us", "answered", "talk a call that was answered"), whole("open"),
@@ -80,10 +61,9 @@ CALLS = (
         name="campaign_summary",
         says="One row a campaign: contacts, calls, verdicts, and the rates of people reached and completed.",
         basis=_SUBMITTED, base="calls", reads=("call_fact",), kind="call", keys=(_CAMPAIGN,),
-        measures=(
-            *_BY_CALL, distinct("contacts_tried", "contact"), distinct("contacts_reached", "contact", "is_human"),
-            *(count(verdict.value, f"disposition = '{verdict.value}'") for verdict in Disposition),
-            count("silent", "is_silent"), *_TALK,
+        rollup="call_quarter", measures=(
+            *BY_CALL, distinct("contacts_tried", "contact"), distinct("contacts_reached", "contact", "is_human"),
+            *VERDICTS, SILENT, *TALK,
         ),
         columns=(
             whole("contacts_tried"), whole("contacts_reached", says="by a person who answered"),
@@ -101,13 +81,14 @@ CALLS = (
         name="campaign_by_attempt",
         says="One row a campaign and number of the call to a contact: what the first, second, … call brings.",
         basis=_SUBMITTED, base="calls_by_dial", reads=("call_fact",), kind="call", reach_days=366,
+        rollup="dial_quarter", quick="first_by_dial",
         keys=(_CAMPAIGN, whole("dial", says="the contact's calls, counted from 1")),
         measures=(
             count("attempts"), count("answered", "is_answered"), count("human", "is_human"),
             count("first_reached", "is_first_reached"), count("first_completed", "is_first_completed"),
-            so_far("reached_so_far", count("", "is_first_reached"), ("campaign",), "dial"),
-            so_far("completed_so_far", count("", "is_first_completed"), ("campaign",), "dial"),
-            Measure(name="cost_micro", sql=_COST, value="cost_micro"),
+            so_far("reached_so_far", count("first_reached", "is_first_reached"), ("campaign",), "dial"),
+            so_far("completed_so_far", count("first_completed", "is_first_completed"), ("campaign",), "dial"),
+            Measure(name="cost_micro", sql=COST_IN_ONE, value="cost_micro", adds_up=COST_IN_ONE),
         ),
         columns=(
             whole("attempts"), whole("answered"), percent("answer_rate", "answered", "attempts"), whole("human"),
@@ -141,17 +122,12 @@ CALLS = (
     Report(
         name="trunk_quality",
         says="One row a trunk: answer and network rates, delays, and the most calls at once and in a second.",
-        basis=_SUBMITTED, base="calls_and_load", reads=("call_fact",), kind="call", keys=_TRUNK,
+        basis=_SUBMITTED, base="calls", reads=("call_fact",), kind="call", keys=_TRUNK,
+        rollup="call_quarter", beside="trunk_load", quick="trunk_load",
         measures=(
-            count("attempts", "is_call"), count("not_seized", "is_call AND NOT is_seizure"),
-            count("seizures", "is_seizure"), count("judged", "is_judged"), count("answered", "is_answered"),
-            count("human", "is_human"), count("delivered", "is_ner"), *_TALK, *_PDD,
-            count("ser_answers", "is_seizure AND (is_answered OR sip_code = 200)"),
-            count("seer_answers", "is_seizure AND (is_answered OR sip_code IN (200, 480, 486, 600, 603))"),
-            count("ineffective", "is_seizure AND NOT is_answered AND sip_code IN (408, 500, 503, 504)"),
-            count("redirected", "is_seizure AND sip_code BETWEEN 300 AND 399"),
-            count("not_redirected", "is_seizure AND NOT COALESCE(sip_code BETWEEN 300 AND 399, FALSE)"),
-            most("peak_channels", "calls_at_once"), most("peak_cps", "begun_in_second"),
+            *BY_CALL, *TALK, *DELAYS, percentile("pdd_p50_cus", "pdd_us", 50), percentile("pdd_p90_cus", "pdd_us", 90),
+            percentile("pdd_p95_cus", "pdd_us", 95), *RESPONSES, Measure(name="peak_channels", sql=""),
+            Measure(name="peak_cps", sql=""),
         ),
         columns=(
             *_RATES, mean("acd", "talk_us", "answered"), mean("acd_human", "human_talk_us", "human"), whole("with_pdd"),
@@ -225,11 +201,8 @@ CALLS = (
         name="cost_summary",
         says="One row a campaign, trunk and currency: what was billed, and what it cost by minute, contact and result.",
         basis=_SUBMITTED, base="calls", reads=("call_fact",), kind="call",
-        keys=(_CAMPAIGN, *_TRUNK, text("currency")),
-        measures=(
-            *_BY_CALL, distinct("contacts_tried", "contact"), count("completed", "disposition = 'completed'"), *_TALK,
-            count("priced", "cost_micro IS NOT NULL"), total("billed_s"), total("cost_micro"),
-        ),
+        rollup="call_quarter", keys=(_CAMPAIGN, *_TRUNK, text("currency")),
+        measures=(*BY_CALL, distinct("contacts_tried", "contact"), COMPLETED, *TALK, *COST),
         columns=(
             whole("attempts"), whole("answered"), whole("priced", says="calls that a tariff was known for"),
             seconds("talk"), whole("billed_s"), money("cost"),

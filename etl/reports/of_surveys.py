@@ -23,6 +23,7 @@ SURVEYS = (
         says="One row a campaign: what came of its contacts, and the response, cooperation and contact rates of AAPOR.",
         basis="the contacts with a call that was submitted in the period, and the best of these calls",
         base="survey_outcomes", reads=("call_fact",), kind="call", keys=(campaign(),),
+        rollup="call_quarter", quick="survey_outcomes",
         measures=(
             count("contacts"),
             *(count(name, f"outcome = '{name}'") for name in _OUTCOMES),

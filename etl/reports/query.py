@@ -5,7 +5,7 @@ The query of the cells holds raw columns alone and runs on every engine. Values 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dialer.settings import ReportSettings
@@ -13,7 +13,8 @@ from etl.columns import DAY_US
 from etl.engines import sql
 from etl.engines.port import Value
 from etl.reports.columns import Column, Kind, Shown, literal, quoted
-from etl.reports.model import Measure, Period, Report
+from etl.reports.model import Measure, Period, Report, text_of
+from etl.reports.rollups import ROLLUPS
 from etl.zones import Zone
 
 HOUR_US = 3_600_000_000
@@ -61,9 +62,9 @@ class Question:
         return self.zone.steps(self.from_us, self.to_us, STEP_US[period])
 
 
-def bound(query: str, question: Question) -> str:
+def bound(query: str, question: Question, more: Mapping[str, Value] | None = None) -> str:
     """A query with the values of its `:name` in it: DuckDB then knows them when it plans which files to read."""
-    values = sql.given(query, question.parameters)
+    values = sql.given(query, {**question.parameters, **(more or {})})
     return sql.with_parameters(query, lambda name: _literal(values[name]))
 
 
@@ -76,7 +77,51 @@ def raw(report: Report, question: Question, *, on_duckdb: bool = False) -> str:
 
     `on_duckdb` says the same in its words where that saves memory: it keeps all values of a percentile, once a list.
     """
-    return _cells(report, question.zone, on_duckdb) if report.measures else _rows(report)
+    if not report.measures:
+        return _rows(report)
+    counted = {one.name: _aggregate(one, report, on_duckdb) for one in report.measures if one.sql}
+    cell = _cell(report, question.zone, report.query, counted)
+    return _told(report, question.zone, cell, counted, [text_of(f"sql/{report.beside}")] if report.beside else [], {})
+
+
+def rolled(report: Report, question: Question, *, quick: bool, sets: bool) -> str:
+    """The same on DuckDB from the report's rollup; what does not add up is told by its quick query, or from facts.
+
+    `sets`: the ids of contacts lie close enough to count them as bits; `:span` is how far they lie apart at most.
+    """
+    there = next(one for one in ROLLUPS if one.name == report.rollup).measures
+    added, last, rest = dict[str, str](), dict[str, str](), list[Measure]()
+    for one in report.measures:
+        if one.up_to:
+            last[one.name] = one.adds_up
+        elif one in there or one.adds_up == one.sql != "":
+            added[one.name] = one.adds_up
+        else:
+            rest.append(one)
+    cell = _cell(report, question.zone, _OF_ROLLUP.format(report.rollup), added)
+    beside = [text_of(f"duckdb/{report.quick}")] if quick else []
+    if report.beside and not quick:
+        beside.append(text_of(f"sql/{report.beside}"))
+    if apart := {one.name: _apart(one, report, sets) for one in rest if one.sql and (report.beside or not quick)}:
+        base = _WITH_LEAST.format(report.query, report.rollup) if sets else report.query
+        beside.append(_cell(report, question.zone, base, apart))
+    return _told(report, question.zone, cell, added, beside, last)
+
+
+_OF_ROLLUP = """SELECT * FROM {}
+WHERE tenant = :tenant AND at_us >= :from_us AND at_us < :to_us AND (:campaign IS NULL OR campaign = :campaign)"""
+_WITH_LEAST = """SELECT facts.*, low.least_contact FROM (
+{}
+) AS facts LEFT JOIN (
+SELECT campaign, MIN(least_contact) AS least_contact FROM {} WHERE tenant = :tenant GROUP BY campaign
+) AS low ON low.campaign = facts.campaign"""
+
+
+def _apart(measure: Measure, report: Report, sets: bool) -> str:
+    if not (sets and measure.distinct_of == "contact"):
+        return _aggregate(measure, report, True)
+    of = f"bitstring_agg(contact - least_contact, 0, :span) FILTER (WHERE {measure.where or 'TRUE'})"
+    return f"COALESCE(bit_count({of}), 0)"
 
 
 def _aggregate(measure: Measure, report: Report, on_duckdb: bool) -> str:
@@ -89,27 +134,49 @@ def _aggregate(measure: Measure, report: Report, on_duckdb: bool) -> str:
     return f"CAST(floor(quantile_cont({of}, [{listed}])[{place}] * 100 + 0.5) AS BIGINT)"
 
 
-def _cells(report: Report, zone: Zone, on_duckdb: bool) -> str:
-    keys = [key.of for key in report.keys]
-    grouped = [*([] if report.period is Period.WHOLE else ["period_us"]), *keys]
-    measures = ",\n  ".join(
-        f"{_aggregate(measure, report, on_duckdb)} AS {measure.name}" for measure in report.measures
-    )  # fmt: skip
-    start, end = _bounds(report.period, zone)
-    order = report.order or grouped
+def _cell(report: Report, zone: Zone, base: str, measures: Mapping[str, str]) -> str:
+    """The rows of a base that are equal in period and keys, as one row with some measures."""
+    grouped = ", ".join([*([] if report.period is Period.WHOLE else ["period_us"]), *(key.of for key in report.keys)])
+    listed = "".join(f",\n  {sql} AS {name}" for name, sql in measures.items())
     return f"""WITH base AS (
-{report.query}
+{base}
 ), timed AS (
 SELECT base.*, {_period(report.period, zone)} AS period_us FROM base
-), cell AS (
-SELECT {", ".join(grouped)},
-  {measures}
+)
+SELECT {grouped}{listed}
 FROM timed
-GROUP BY {", ".join(grouped)}
+GROUP BY {grouped}"""
+
+
+def _told(
+    report: Report, zone: Zone, cell: str, counted: Collection[str], beside: Sequence[str], last: Mapping[str, str]
+) -> str:  # fmt: skip
+    """The report of its cells, where those measures are `counted`, of what the queries `beside` say of their keys, and
+    of what is told `last`, of all rows."""
+    keys = [key.of for key in report.keys]
+    start, end = _bounds(report.period, zone)
+    order = report.order or ([] if report.period is Period.WHOLE else ["period_us"]) + keys
+    shared = keys if report.period is Period.WHOLE else ["period_us", *keys]
+    others = "".join(
+        f"\nLEFT JOIN (\n{one}\n) AS beside_{n}"
+        f" ON {' AND '.join(f'beside_{n}.{key} IS NOT DISTINCT FROM cell.{key}' for key in shared)}"
+        for n, one in enumerate(beside)
+    )
+    joined = "".join(
+        f", COALESCE({one.name}, 0) AS {one.name}" if one.adds_up else f", {one.name}"
+        for one in report.measures
+        if one.name not in counted and one.name not in last
+    )
+    measures = ", ".join(f"{last[one.name]} AS {one.name}" if one.name in last else one.name for one in report.measures)
+    return f"""WITH cell AS (
+{cell}
+), told AS (
+SELECT cell.*{joined}
+FROM cell{others}
 )
 SELECT :tenant AS tenant, {start} AS start_us, {end} AS end_us, :tz AS tz, {", ".join(keys)},
-  {", ".join(measure.name for measure in report.measures)}
-FROM cell
+  {measures}
+FROM told
 ORDER BY {", ".join(f"{name} NULLS LAST" for name in order)}"""
 
 
@@ -129,7 +196,11 @@ def behind(
     start, end = _bounds(report.period, question.zone)
     counted = report.measure(measure) if measure else None
     named = ", ".join(f"raw.{key.of}" for key in report.keys)
-    conditions = [f"COALESCE(CAST({key.sql('csv', shown)} AS VARCHAR), '') = {literal(said)}" for key, said in keys]
+    conditions = [
+        _equal(key, said, shown, smaller=counted is not None and counted.up_to == key.of)
+        for key, said in keys
+        if counted is None or counted.over is None or key in PERIOD or key.of in (*counted.over, counted.up_to)
+    ]
     conditions += [f"({counted.where})"] if counted and counted.where else []
     return f"""WITH base AS (
 {report.query}
@@ -143,6 +214,13 @@ SELECT :tenant AS tenant, start_us, end_us, :tz AS tz, {named}, subject, at_us,
 FROM raw
 WHERE {" AND ".join(conditions) or "TRUE"}
 ORDER BY at_us NULLS LAST, subject NULLS LAST"""
+
+
+def _equal(key: Column, said: str, shown: Shown, *, smaller: bool) -> str:
+    text = f"COALESCE(CAST({key.sql('csv', shown)} AS VARCHAR), '')"
+    if smaller and said.isdecimal():
+        return f"{quoted(key.of)} <= {int(said)}"
+    return f"{text} = {literal(said)}"
 
 
 def events(report: Report, subject: str) -> str:
@@ -176,7 +254,7 @@ WHERE c.tenant = :tenant AND a.is_last AND c.campaign = :campaign
 
 def with_fields(report: Report, query: str, fields: Sequence[str]) -> str:
     """DuckDB's query with a column `field_NAME` a field of the contacts."""
-    return f"""SELECT told.*, {", ".join(f"known.{quoted(f'field_{name}')}" for name in fields)}
+    return f"""SELECT told.*, {", ".join(f"known.field_{n}" for n in range(1, len(fields) + 1))}
 FROM ({query}) AS told LEFT JOIN respondent AS known ON known.contact = told.contact
 ORDER BY {", ".join(f"told.{name} NULLS LAST" for name in report.order)}"""
 

@@ -1,8 +1,8 @@
 """Which facts are computed from a day's histories, in which order, with which columns.
 
 Each is one file `etl/sql/NAME.sql`: one SELECT that may read `history_KIND` of its kind, the datasets before it of the
-same kind, and `tariff` and `opening`; its parameters are `:as_of_us` (the cut-off: when the last event came in),
-`:day` (the cohort day, in days since 1970) and `:late_after_us`.
+same kind, and `tariff` and `opening`; its parameters are `:tenant`, `:as_of_us` (the cut-off: when the last event came
+in), `:day` (the cohort day, in days since 1970) and `:late_after_us`. Rollups have no file: see `etl.reports.rollups`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl.columns import Columns, Kind
+from etl.reports.rollups import ROLLUPS
 
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.sql"))}
 """Every transform. Read once: a release that is installed during a night must not mix with the one that runs."""
@@ -23,17 +24,23 @@ class Dataset:
     name: str
     kind: Kind
     key: tuple[str, ...]
-    """Unique in the dataset; rows are compared by it, and lie in its order."""
+    """Unique in the dataset; rows are compared by it."""
     columns: Columns
+    lies_by: tuple[str, ...] = ()
+    """The order in which rows lie; that of the key if it says nothing."""
     one_a_subject: bool = False
     """As many rows as the day has subjects, or the run fails."""
     published: bool = True
     """False: a step on the way, for the datasets after it; gone with the run."""
+    of_whole_day: bool = False
+    """Computed once, when the facts of all portions are there: subjects of several meet in its rows."""
+    text: str = ""
+    """The transform, if it has no file."""
 
     @property
     def query(self) -> str:
         """The transform, word for word as it stands in its file."""
-        return TEXTS[self.name]
+        return self.text or TEXTS[self.name]
 
 
 ORDER: tuple[Dataset, ...] = (
@@ -159,6 +166,8 @@ ORDER: tuple[Dataset, ...] = (
     # -- calls
     Dataset(
         name="call_fact", kind="call", key=("tenant", "call"), one_a_subject=True,
+        # Who asks for one campaign reads its part of a day, and sets of contacts are made in their order.
+        lies_by=("campaign", "contact", "submitted_us", "call"),
         columns={
             "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
             "wave": "BIGINT", "dial": "BIGINT", "node": "STRING", "trunk": "STRING", "submitted_us": "BIGINT",
@@ -173,6 +182,7 @@ ORDER: tuple[Dataset, ...] = (
     ),
     Dataset(
         name="answer_fact", kind="call", key=("tenant", "call", "step", "visit"),
+        lies_by=("campaign", "step", "call", "visit"),
         columns={
             "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
             "step": "STRING", "visit": "BIGINT", "asked_us": "BIGINT", "answered_us": "BIGINT", "value": "STRING",
@@ -180,11 +190,20 @@ ORDER: tuple[Dataset, ...] = (
         },
     ),
     Dataset(
-        name="step_fact", kind="call", key=("tenant", "call", "place"),
+        name="step_fact", kind="call", key=("tenant", "call", "place"), lies_by=("campaign", "step", "call", "place"),
         columns={
             "tenant": "STRING", "call": "STRING", "campaign": "BIGINT", "contact": "BIGINT", "revision": "BIGINT",
             "step": "STRING", "place": "BIGINT", "entered_us": "BIGINT", "left_us": "BIGINT", "next_step": "STRING",
         },
+    ),
+    Dataset(
+        name="load_quarter", kind="call", key=("tenant", "node", "trunk", "at_us"), of_whole_day=True,
+        columns={"tenant": "STRING", "node": "STRING", "trunk": "STRING", "at_us": "BIGINT", "net": "BIGINT",
+                 "rise": "BIGINT", "begun_in_second": "BIGINT"},
+    ),
+    *(
+        Dataset(name=one.name, kind="call", key=one.key, columns=one.columns, of_whole_day=True, text=one.query)
+        for one in ROLLUPS
     ),
 )  # fmt: skip
 BY_NAME = {dataset.name: dataset for dataset in ORDER}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from dialer.errors import DialerError
 from etl import opening
 from etl.columns import DAY_US, HISTORY, Kind
-from etl.engines.port import Written
+from etl.engines.port import Value, Written
 from etl.lake import day_number
 from etl.ledger import Stage
 from etl.sql.order import ORDER, Dataset
 from etl.stages.work import Work
 
+EVER_US = 2**62
+"""Further away than any instant."""
 NAMED = 5
 """So many culprits are named when a dataset is wrong."""
 
@@ -28,7 +30,7 @@ def enrich(
         hours = opening.query(work.settings.opening_hours, work.tenant, day_number(day), last_day)
         # A table, not a view: DuckDB reads the text of thousands of hours again wherever a query names them.
         work.aside("opening", hours, opening.COLUMNS)
-    datasets = [dataset for dataset in order if dataset.kind == kind]
+    datasets = [dataset for dataset in order if dataset.kind == kind and not dataset.of_whole_day]
     written: dict[str, list[Written]] = {dataset.name: [] for dataset in datasets if dataset.published}
     for portion, history in enumerate(histories):
         work.engine.register(f"history_{kind}", history.files, HISTORY[kind])
@@ -43,20 +45,34 @@ def enrich(
                 found = _write(work, day, dataset, portion)
                 written[dataset.name].append(found)
                 _count(work, stage, dataset, found, subjects)
+    for dataset in datasets:
+        if dataset.published:
+            files = [file for portion in written[dataset.name] for file in portion.files]
+            work.engine.register(dataset.name, files, dataset.columns)
+    for dataset in order:
+        if dataset.kind == kind and dataset.of_whole_day:
+            work.say(f"{dataset.name} {day}")
+            with work.ledger.stage("enrich", f"{dataset.name} {day}") as stage:
+                written[dataset.name] = [_write(work, day, dataset, 0)]
+                _count(work, stage, dataset, written[dataset.name][0], 0)
     for name, portions in written.items():
         work.keep(name, day, portions)
 
 
-def _parameters(work: Work, day: date) -> dict[str, int]:
+def _parameters(work: Work, day: date) -> Mapping[str, Value]:
     late_after_us = work.settings.etl.late_after_s * 1_000_000
-    return {"as_of_us": work.as_of_us, "day": day_number(day), "late_after_us": late_after_us}
+    return {
+        "as_of_us": work.as_of_us, "day": day_number(day), "late_after_us": late_after_us, "tenant": work.tenant,
+        # Of rollups, whose base is that of reports: all calls of the day, of every campaign.
+        "from_us": -EVER_US, "to_us": EVER_US, "campaign": None,
+    }  # fmt: skip
 
 
 def _write(work: Work, day: date, dataset: Dataset, portion: int) -> Written:
     """Computes a portion of a dataset, and lets those after it read it."""
     found = work.write(
-        dataset.name, day, dataset.query, dataset.columns, order_by=dataset.key, parameters=_parameters(work, day),
-        portion=portion,
+        dataset.name, day, dataset.query, dataset.columns, order_by=dataset.lies_by or dataset.key,
+        parameters=_parameters(work, day), portion=portion,
     )  # fmt: skip
     work.engine.register(dataset.name, found.files, dataset.columns)
     return found

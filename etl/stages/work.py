@@ -11,7 +11,7 @@ from uuid import UUID
 
 from dialer.settings import Settings
 from etl.columns import Columns
-from etl.engines.port import Engine, Written, joined
+from etl.engines.port import Engine, Value, Written, joined
 from etl.lake import Lake, Output
 from etl.ledger import Ledger
 
@@ -63,7 +63,7 @@ class Work:
 
     def write(
         self, dataset: str, day: date, query: str, columns: Columns, *, order_by: Sequence[str] = (),
-        digest_of: Sequence[str] | None = None, parameters: Mapping[str, int] | None = None, portion: int = 0,
+        digest_of: Sequence[str] | None = None, parameters: Mapping[str, Value] | None = None, portion: int = 0,
     ) -> Written:  # fmt: skip
         """Computes a portion of a dataset's day into the lake; `keep` decides what becomes of all of them."""
         folder = self.lake.folder(self.tenant, dataset, day, self.run) / f"part-{portion}"
@@ -78,7 +78,7 @@ class Work:
             shutil.rmtree(self.lake.folder(self.tenant, dataset, day, self.run))
         return changed
 
-    def aside(self, name: str, query: str, columns: Columns, parameters: Mapping[str, int] | None = None) -> int:
+    def aside(self, name: str, query: str, columns: Columns, parameters: Mapping[str, Value] | None = None) -> int:
         """Computes a table for this run alone and registers it; returns its rows."""
         folder = self.scratch / name
         shutil.rmtree(folder, ignore_errors=True)

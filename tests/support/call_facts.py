@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 from etl.columns import HISTORY, KNOWN, SEGMENT, STEP
 from etl.engines.port import Engine
 from etl.sql.order import ORDER
+from etl.stages.enrich import EVER_US
 from tests.support.facts import write_parquet
 from tests.support.reference_calls import Event, Row
 
@@ -64,11 +65,13 @@ def facts(
     write_parquet(HISTORY["call"], [one for own in subjects.values() for one in own], history)
     engine.register("history_call", [history], HISTORY["call"])
     engine.view("tariff", tariff)
+    values = {
+        "as_of_us": as_of_us, "day": 0, "tenant": "t", "from_us": -EVER_US, "to_us": EVER_US, "campaign": None,
+    }  # fmt: skip
     found = {}
     for dataset in (one for one in ORDER if one.kind == "call"):
         written = engine.write(
-            dataset.query, {"as_of_us": as_of_us, "day": 0}, dataset.columns, folder / dataset.name,
-            order_by=dataset.key,
+            dataset.query, values, dataset.columns, folder / dataset.name, order_by=dataset.lies_by or dataset.key,
         )  # fmt: skip
         engine.register(dataset.name, written.files, dataset.columns)
         rows = engine.rows(f"SELECT * FROM {dataset.name} ORDER BY {', '.join(dataset.key)}", {})

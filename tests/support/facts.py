@@ -14,7 +14,8 @@ import duckdb
 
 from dialer.settings import OpeningHours, ReportSettings
 from etl import zones
-from etl.columns import HISTORY, Columns
+from etl.columns import DAY_US, HISTORY, Columns
+from etl.engines import sql
 from etl.engines.duckdb import DuckDb
 from etl.reports import make
 from etl.reports.asking import promised_hours
@@ -24,6 +25,7 @@ from etl.reports.forms import Table
 from etl.reports.make import Sources, Wanted
 from etl.reports.query import PERIOD, Question
 from etl.sql.order import BY_NAME
+from etl.stages.enrich import EVER_US
 from tests.support.stories import at
 
 DAY = date(2026, 11, 21)
@@ -50,6 +52,18 @@ def write_parquet(columns: Columns, rows: Sequence[Row], file: Path) -> None:
         connection.execute(f"COPY (SELECT {listed} FROM {source}) TO '{file}' (FORMAT parquet)")
 
 
+def roll_up(dataset: str, calls: Sequence[Row], file: Path) -> Path:
+    """The rollup of a day's calls, as a file."""
+    facts = file.with_suffix(".calls")
+    write_parquet(columns_of("call_fact"), calls, facts)
+    values = {"tenant": f"'{TENANT}'", "from_us": f"{-EVER_US}", "to_us": f"{EVER_US}", "campaign": "NULL"}
+    query = sql.with_parameters(BY_NAME[dataset].query, lambda name: values[name])
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TEMP VIEW call_fact AS SELECT * FROM read_parquet('{facts}')")
+        connection.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
+    return file
+
+
 @dataclass(kw_only=True)
 class Given:
     """Datasets of one tenant, and what is asked of reports about them."""
@@ -66,6 +80,8 @@ class Given:
     steps: Sequence[str] = ()
     fields: Sequence[str] = ()
     hours: Sequence[OpeningHours] = ()
+    rolled: bool = True
+    """Whether there are rollups."""
 
     def add(self, dataset: str, *rows: Row) -> None:
         """Rows of a dataset; the tenant's, if they do not say another."""
@@ -87,6 +103,8 @@ class Given:
         """Everything that was added, as files."""
 
         def files(dataset: str, first: date, last: date) -> list[Path]:
+            if dataset in BY_NAME and BY_NAME[dataset].of_whole_day and self.rolled:
+                return self._rollup(dataset)
             if dataset not in self.rows:
                 return []
             file = self.folder / f"{dataset}.parquet"
@@ -97,12 +115,19 @@ class Given:
             if name == "opening":
                 promised_hours(duck, self.hours, question)
                 return
-            columns = dict(TABLES[name].columns) | {f"field_{one}": "STRING" for one in fields}
+            columns = dict(TABLES[name].columns) | {f"field_{n}": "STRING" for n in range(1, len(fields) + 1)}
             file = self.folder / f"{name}.parquet"
             write_parquet(columns, self.rows.get(name, ()), file)
             duck.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM read_parquet('{file}')")
 
         return Sources(files=files, carry=carry)
+
+    def _rollup(self, dataset: str) -> list[Path]:
+        """As the night computes it of each day's calls."""
+        days: dict[int, list[Row]] = {}
+        for row in self.rows.get("call_fact", ()):
+            days.setdefault(row["submitted_us"] // DAY_US, []).append(row)
+        return [roll_up(dataset, rows, self.folder / f"{dataset}-{day}.parquet") for day, rows in days.items()]
 
     def table(self, name: str) -> Table:
         """The report, ready to be written."""

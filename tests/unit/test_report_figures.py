@@ -210,7 +210,7 @@ def test_a_contacts_answers_on_one_row(tmp_path):
             answer(2, "fever", 1, "no", last=True, contact=7, answered_us=at("11:00:20")),
             answer(4, "fever", 1, "yes", last=True, contact=9, campaign=2),
         )  # fmt: skip
-        facts.add("respondent", {"contact": 7, "person": "P7", "number": "+48501", "field_city": "Łódź"})
+        facts.add("respondent", {"contact": 7, "person": "P7", "number": "+48501", "field_1": "Łódź"})
         first, second = facts.report("survey_responses")
         wanted = {
             "person": "P7", "number": "+48501", "disposition": "completed", "calls": 2, "answer_fever": "no",

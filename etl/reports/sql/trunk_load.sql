@@ -1,5 +1,5 @@
--- The calls of the period; and of each trunk the most that were on it at once, and the most that a second began. A call is on
--- its trunk from the moment it was submitted until it hung up; one that was on it before counts on. Gone through is only each
+-- Of each trunk the most calls that were on it at once in the period, and the most that a second began. A call is on its
+-- trunk from the moment it was submitted until it hung up; one that was on it before counts on. Gone through is only each
 -- stretch of 10 s that can hold the peak: more calls were there or began in it than there were, for certain, in another.
 WITH seized AS (
   SELECT node, trunk, greatest(submitted_us, :from_us) AS begin_us, COALESCE(hung_up_us, ended_us, :as_of_us) AS end_us
@@ -55,18 +55,10 @@ WITH seized AS (
   WHERE tenant = :tenant AND is_seizure AND submitted_us >= :from_us AND submitted_us < :to_us
     AND (:campaign IS NULL OR campaign = :campaign)
   GROUP BY node, trunk, submitted_us - submitted_us % 1000000
+), rate AS (
+  SELECT node, trunk, MAX(begun_in_second) AS peak_cps FROM in_second GROUP BY node, trunk
 )
-SELECT node, trunk, call AS subject, submitted_us AS at_us, TRUE AS is_call, is_seizure, is_answered, is_human, is_ner,
-       is_seizure AND ner_class <> 'excluded' AND NOT is_open AS is_judged, sip_code, pdd_us, ring_us, talk_us,
-       CAST(NULL AS BIGINT) AS calls_at_once, CAST(NULL AS BIGINT) AS begun_in_second
-FROM call_fact
-WHERE tenant = :tenant AND submitted_us >= :from_us AND submitted_us < :to_us
-  AND (:campaign IS NULL OR campaign = :campaign)
-UNION ALL
-SELECT node, trunk, NULL, MIN(at_us), FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL,
-       MAX(calls_at_once), NULL
-FROM on_trunk GROUP BY node, trunk
-UNION ALL
-SELECT node, trunk, NULL, MIN(at_us), FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, NULL, NULL, NULL, NULL, NULL,
-       MAX(begun_in_second)
-FROM in_second GROUP BY node, trunk
+SELECT o.node, o.trunk, MAX(o.calls_at_once) AS peak_channels, MAX(r.peak_cps) AS peak_cps
+FROM on_trunk AS o
+LEFT JOIN rate AS r ON r.node IS NOT DISTINCT FROM o.node AND r.trunk IS NOT DISTINCT FROM o.trunk
+GROUP BY o.node, o.trunk
