@@ -7,6 +7,7 @@ import signal
 import socket
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dialer import event_loop
 from dialer.clock import Clock
@@ -14,8 +15,31 @@ from dialer.errors import DialerError
 from dialer.settings import CollectSettings, Settings
 from etl.collect import Collector
 
+MOST_HEADERS = 2**16
+"""Bytes."""
 DRAIN_S = 30
 """What has begun may end, when we are told to stop."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with an end to headers: it keeps all that come, before anybody knows from whom."""
+
+    _headers = 0
+    """Bytes since something came out of them."""
+
+    def data_received(self, data: bytes) -> None:
+        self._headers += len(data)
+        super().data_received(data)
+        if self._headers > MOST_HEADERS and not self.transport.is_closing():
+            self.send_400_response("The headers are too long.")
+
+    def on_headers_complete(self) -> None:
+        self._headers = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._headers = 0
+        super().on_body(body)
 
 
 def serve(settings: Settings, clock: Clock) -> None:
@@ -25,7 +49,7 @@ def serve(settings: Settings, clock: Clock) -> None:
         collector = Collector(settings, clock)
         server = uvicorn.Server(
             uvicorn.Config(
-                collector.app(), http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+                collector.app(), http=Protocol, ws="none", lifespan="on", log_config=None, access_log=False,
                 server_header=False, timeout_graceful_shutdown=DRAIN_S,
             )
         )  # fmt: skip

@@ -178,6 +178,16 @@ def test_a_sender_that_leaves_in_the_middle_harms_nobody(server, token):
     assert server.post(ndjson([line()]), token).status == 202
 
 
+def test_headers_have_an_end(server, token):
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE_S) as endless:
+        endless.sendall(b"POST /v1/events HTTP/1.1\r\nX: " + b"x" * 70_000)
+        assert endless.recv(1000).startswith(b"HTTP/1.1 400 ")
+        assert endless.recv(1000) == b""
+    # What a body brings is counted as body.
+    chunked = {"content-type": NDJSON, "authorization": f"Bearer {token}", "x-long": "x" * 30_000}
+    assert server.request("POST", "/v1/events", (ndjson([line()]) * 20 for _ in range(10)), chunked).status == 202
+
+
 def test_a_tenant_over_its_rate_waits_and_others_do_not(database, server, token):
     slow = known(server, add_token(database.engine, server.settings, "slow")[1])
     assert server.post(ndjson([line() for _ in range(100)]), slow).status == 202
