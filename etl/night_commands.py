@@ -122,7 +122,7 @@ def retain_command(settings_path: Path | None) -> None:
 
 def _retain(night: Night) -> None:
     done = retain(night, lanes.tenants(night), utc_now(), lambda what: click.echo(what, err=True))
-    for why in done.kept_back:
+    for why in (*done.left_alone, *done.kept_back):
         click.echo(why, err=True)
     click.echo(
         f"removed: {len(done.partitions)} days of events, {done.folders} runs of the lake, {done.letters} dead letters",

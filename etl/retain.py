@@ -78,11 +78,13 @@ class Forgotten:
     """Lines that were no events."""
     kept_back: list[str]
     """Why days of events stay: one sentence each."""
+    left_alone: list[str]
+    """Whose lake another run is at, which will not mind."""
 
 
 def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str], None]) -> Forgotten:
     """Removes what the settings say is old. A day of events that the lake does not hold whole stays, and is told of."""
-    done = Forgotten(partitions=[], folders=0, letters=0, kept_back=[])
+    done = Forgotten(partitions=[], folders=0, letters=0, kept_back=[], left_alone=[])
     today = now.astimezone(UTC).date()
     keep = night.etl.keep
     oldest = today - timedelta(days=max(keep.events_days, night.settings.collect.late_days + 1))
@@ -114,7 +116,7 @@ def retain(night: Night, tenants: list[str], now: datetime, say: Callable[[str],
             with turn(night, tenant):
                 done.folders += _forget(night, tenant, values)
         except Elsewhere as error:
-            done.kept_back.append(str(error))
+            done.left_alone.append(str(error))
     return done
 
 

@@ -294,7 +294,7 @@ def test_a_restatement_is_told_row_by_row_with_its_cause(database, tmp_path, mon
     assert "… and 2 more (--all)" in CliRunner().invoke(root, compared).output
 
 
-def test_the_commands_say_how_it_stands(database, tmp_path):
+def test_the_commands_say_how_it_stands(database, night, tmp_path):
     settings = str(write_settings(database, tmp_path))
     insert(database.engine, ticket("T-1"))
     done = CliRunner().invoke(root, ["etl", "run", "--settings", settings, "--retain"])
@@ -313,4 +313,9 @@ def test_the_commands_say_how_it_stands(database, tmp_path):
         shown = CliRunner().invoke(root, ["etl", "status", "--settings", settings, *arguments])
         assert shown.exit_code == 0, shown.output
     assert CliRunner().invoke(root, ["etl", "run", "--settings", settings, "--tenant", "nobody"]).exception
+    # Another run is at it, by hand: nothing is wrong.
+    with pipeline.turn(night, "acme"):
+        done = CliRunner().invoke(root, ["etl", "run", "--settings", settings, "--retain"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("another run is at tenant 'acme' now") == 2
     assert datetime.fromisoformat("2026-05-04").date() == DAY
