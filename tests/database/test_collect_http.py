@@ -110,7 +110,8 @@ def test_good_lines_are_taken_and_bad_ones_told_by_number(database, server):
     lines: list[Any] = [
         line(seq=1), b"", b"<html>", merged, line(tenant_id="globex"),
         line(occurred_at="2001-01-01T00:00:00Z"), stored | {"seq": 7}, line(payload={"x": "y" * 6000}),
-        line(type="crm.note", payload={"n": 1}), merged | {"seq": 4}, line(seq=3),
+        line(type="crm.note", payload={"n": 1}), merged | {"seq": 4},
+        line(occurred_at="9999-12-31T23:59:59Z"), b"\xff\xfe{", line(seq=3),
     ]  # fmt: skip
     body = ndjson(lines).replace(b'{"n": 1}', b'{"n": 1e999999}')
     reply = server.post(body, token)
@@ -119,7 +120,7 @@ def test_good_lines_are_taken_and_bad_ones_told_by_number(database, server):
     assert (answer["accepted"], answer["duplicates"], answer["unknown"]) == (3, 0, 1)
     assert [(one["line"], one["code"]) for one in answer["rejected"]] == [
         (3, "not_json"), (5, "unknown_tenant"), (6, "too_old"), (7, "duplicate_id_conflict"), (8, "oversize"),
-        (9, "schema"), (10, "duplicate_id_conflict"),
+        (9, "schema"), (10, "duplicate_id_conflict"), (11, "future"), (12, "not_json"),
     ]  # fmt: skip
     assert all(one["detail"] for one in answer["rejected"])
     assert database.rows("select seq from event order by seq") == [(0,), (1,), (2,), (3,)]

@@ -12,9 +12,12 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
+from dialer.clock import SystemClock
 from dialer.storage.direct import Connection, Connections
-from etl import dead, wire
+from etl import access, dead, wire
 from etl import intake as intake_module
+from etl.access import Unauthorised
+from etl.collect import Collector
 from etl.dead import Which
 from etl.event_types import Reason
 from etl.intake import Intake, Unavailable
@@ -23,7 +26,7 @@ from etl.metrics import Metrics
 from etl.replay import replay
 from etl.spool import Spool
 from etl.wire import read_lines, terms_of
-from tests.support.collecting import line, ndjson, terms
+from tests.support.collecting import add_token, line, ndjson, terms
 
 STORED = "select event_id::text, tenant_id, type, subject_id, seq, payload, source, unknown from event order by seq"
 
@@ -346,6 +349,26 @@ async def test_no_tenant_waits_behind_the_queue_of_another(intake, monkeypatch):
     big = batch(many, "big")
     await asyncio.gather(*(intake.put(big) for _ in range(20)), intake.put(batch([line()], "small")))
     assert order.index("small") < 4
+
+
+async def test_tokens_come_and_go_while_the_disk_is_brought_home(database, monkeypatch):
+    made = Collector(database.settings, SystemClock())
+    monkeypatch.setattr(made._intake, "replay", asyncio.Event().wait)
+    token_id, secret = add_token(database.engine, database.settings)
+
+    def known() -> bool:
+        try:
+            return made._access.bearer(f"Bearer {secret}").id == token_id
+        except Unauthorised:
+            return False
+
+    async with made._lifespan(made.app()), asyncio.timeout(10):
+        while not known():
+            await asyncio.sleep(0.01)
+        with database.engine.begin() as connection:
+            assert access.revoke(connection, token_id)
+        while known():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_database_that_hangs_is_not_waited_for(database, intake, monkeypatch):
