@@ -65,6 +65,8 @@ def workshop(memory_mb: int, threads: int | None, folder: Path) -> Iterator[Duck
         try:
             # Rows stand in the order of their query.
             duck.connection.execute("SET preserve_insertion_order = true")
+            # A thousand days are a thousand files, and each query of a report would open all of them.
+            duck.connection.execute("SET parquet_metadata_cache = true")
             with duckdb.plain_errors():
                 yield duck
         finally:

@@ -102,26 +102,39 @@ def rolled(report: Report, question: Question, *, quick: bool, sets: bool) -> st
     beside = [text_of(f"duckdb/{report.quick}")] if quick else []
     if report.beside and not quick:
         beside.append(text_of(f"sql/{report.beside}"))
-    if apart := {one.name: _apart(one, report, sets) for one in rest if one.sql and (report.beside or not quick)}:
-        base = _WITH_LEAST.format(report.query, report.rollup) if sets else report.query
-        beside.append(_cell(report, question.zone, base, apart))
+    rest = [one for one in rest if one.sql and (report.beside or not quick)]
+    if sets and rest:
+        beside.append(_sets(report, rest))
+    elif rest:
+        beside.append(
+            _cell(report, question.zone, report.query, {one.name: _aggregate(one, report, True) for one in rest})
+        )
     return _told(report, question.zone, cell, added, beside, last)
 
 
 _OF_ROLLUP = """SELECT * FROM {}
 WHERE tenant = :tenant AND at_us >= :from_us AND at_us < :to_us AND (:campaign IS NULL OR campaign = :campaign)"""
-_WITH_LEAST = """SELECT facts.*, low.least_contact FROM (
-{}
-) AS facts LEFT JOIN (
-SELECT campaign, MIN(least_contact) AS least_contact FROM {} WHERE tenant = :tenant GROUP BY campaign
-) AS low ON low.campaign = facts.campaign"""
 
 
-def _apart(measure: Measure, report: Report, sets: bool) -> str:
-    if not (sets and measure.distinct_of == "contact"):
-        return _aggregate(measure, report, True)
-    of = f"bitstring_agg(contact - least_contact, 0, :span) FILTER (WHERE {measure.where or 'TRUE'})"
-    return f"COALESCE(bit_count({of}), 0)"
+def _sets(report: Report, measures: Sequence[Measure]) -> str:
+    """How many different contacts there are, of the whole period: each call sets one bit, its contact's, in one set.
+
+    The table `low` has each campaign's first contact. What measures are about is told apart by further sets.
+    """
+    keys = ", ".join(key.of for key in report.keys)
+    conditions = "".join(f", COALESCE({one.where or 'TRUE'}, FALSE) AS of_{one.name}" for one in measures)
+    counts = ", ".join(
+        f"COALESCE(bit_count(bit_or(people) FILTER (WHERE of_{one.name})), 0) AS {one.name}" for one in measures
+    )
+    return f"""SELECT {keys}, {counts} FROM (
+SELECT {", ".join(f"facts.{key.of}" for key in report.keys)}{conditions},
+  bitstring_agg(contact - least_contact, 0, :span) AS people
+FROM (
+{report.query}
+) AS facts JOIN low ON low.campaign = facts.campaign
+WHERE contact IS NOT NULL
+GROUP BY ALL
+) AS of_set GROUP BY {keys}"""
 
 
 def _aggregate(measure: Measure, report: Report, on_duckdb: bool) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, date, timedelta
 from pathlib import Path
 
+from etl.columns import Columns
+from etl.engines import sql
 from etl.engines.duckdb import DuckDb
 from etl.reports import query
 from etl.reports.model import Report, text_of
@@ -21,14 +23,11 @@ MOST_BITS = 2**32
 """Of all sets of contacts together: half a gigabyte, and as much again for a second thread."""
 MOST_IN_SET = 10**9
 """Bits of one set, as DuckDB has it."""
-SETS_A_ROW = 8
-"""Sets that are made for a row of the report, at most: of verdicts, or of calls within the period and before it."""
+SETS_A_CELL = 8
+"""So many are made for a row of the report, about: of verdicts, or of calls within the period and before it."""
 _SPREAD = """
-SELECT COALESCE(MAX(most - least), 0) FROM (
-  SELECT campaign, MIN(least_contact) AS least, MAX(most_contact) AS most FROM {0} WHERE tenant = :tenant
-  GROUP BY campaign
-)"""
-_ROWS = "SELECT COUNT(*) FROM (SELECT DISTINCT {1} FROM {0} WHERE tenant = :tenant)"
+SELECT campaign, MIN(least_contact) AS least, MAX(most_contact) AS most, COUNT(DISTINCT ({1})) AS cells
+FROM {0} WHERE tenant = :tenant GROUP BY campaign"""
 _MEETING = """
 WITH quarter AS (
 -- :quarter
@@ -68,19 +67,27 @@ def asked(duck: DuckDb, report: Report, question: Question, files: Files) -> str
         if quick:
             _register_meetings(duck, report, question, files)
         return query.bound(query.rolled(report, question, quick=quick, sets=False), question)
-    span = _span(duck, report, question) if report.quick or any(one.distinct_of for one in report.measures) else None
-    sets = span is not None
+    sets = report.quick or any(one.distinct_of for one in report.measures)
+    span = _register_least(duck, report, question) if sets else None
+    near = span is not None
     return query.bound(
-        query.rolled(report, question, quick=sets and bool(report.quick), sets=sets), question, {"span": span}
+        query.rolled(report, question, quick=near and bool(report.quick), sets=near), question, {"span": span}
     )
 
 
-def _span(duck: DuckDb, report: Report, question: Question) -> int | None:
-    """How far the ids of a campaign's contacts lie apart at most; None if sets of them would be too large."""
+def _register_least(duck: DuckDb, report: Report, question: Question) -> int | None:
+    """Makes the table `low` of each campaign's first contact, and says how far the ids of one lie apart at most.
+
+    None if sets of them would be too large.
+    """
     keys = ", ".join(key.of for key in report.keys)
-    ((span,),) = duck.rows(query.bound(_SPREAD.format(report.rollup), question), {})
-    ((rows,),) = duck.rows(query.bound(_ROWS.format(report.rollup, keys), question), {})
-    return int(span) if span < MOST_IN_SET and rows * SETS_A_ROW * span <= MOST_BITS else None
+    found = list(duck.rows(query.bound(_SPREAD.format(report.rollup, keys), question), {}))
+    known = [(campaign, least) for campaign, least, _, _ in found if campaign is not None and least is not None]
+    low: Columns = {"campaign": "BIGINT", "least_contact": "BIGINT"}
+    duck.connection.execute(f"CREATE OR REPLACE TEMP TABLE low AS {sql.inline(low, known)}")
+    span = max((most - least for _, least, most, _ in found if least is not None), default=0)
+    cells = sum(cells for *_, cells in found)
+    return int(span) if span < MOST_IN_SET and cells * SETS_A_CELL * span <= MOST_BITS else None
 
 
 def _register_meetings(duck: DuckDb, report: Report, question: Question, files: Files) -> None:

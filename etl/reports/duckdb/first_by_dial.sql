@@ -1,8 +1,6 @@
 -- Of each dial the contacts that it was the first to reach, and to complete with. Contacts are bits of a set of the campaign's:
--- a hundred million calls leave no room for a row a contact.
-WITH low AS (
-  SELECT campaign, MIN(least_contact) AS least_contact FROM dial_quarter WHERE tenant = :tenant GROUP BY campaign
-), met AS (
+-- a hundred million calls leave no room for a row a contact. The table `low` has each campaign's first.
+WITH met AS (
   SELECT c.campaign, c.dial, c.submitted_us >= :from_us AS is_in_period,
          COALESCE(c.disposition = 'completed', FALSE) AS is_completed,
          bitstring_agg(c.contact - l.least_contact, 0, :span) AS people
