@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -85,8 +86,9 @@ def run_night(night: Night, names: Sequence[str], again: Sequence[date], watch: 
                 waiting.append(lanes[lane].submit(one.take_in, lane))
         return results + [future.result() for future in waiting]
     finally:
+        # Who was told to stop waits for nobody.
         for pool in lanes.values():
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=not isinstance(sys.exc_info()[1], KeyboardInterrupt), cancel_futures=True)
 
 
 def _lane(night: Night, rows: int) -> Lane:

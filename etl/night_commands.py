@@ -34,6 +34,7 @@ from etl.retain import retain
 CONNECTIONS = 8
 """Two lanes and the extract, each with its turn's lock and its work."""
 SHOWN = 10
+STOPPED = 130
 
 _SETTINGS = click.option(
     "--settings", "settings_path", type=click.Path(path_type=Path), help="The machine's settings file."
@@ -87,8 +88,13 @@ def run(
         if unknown := [name for name in names if name not in found]:
             raise InvalidInput(f"there are no events of a tenant {unknown[0]!r}; there are: {_listed(found)}.")
         wanted = list(dict.fromkeys(names or found))
-        with Bars(len(wanted)) as bars:
-            results = lanes.run_night(night, wanted, _again(days, since), bars)
+        try:
+            with Bars(len(wanted)) as bars:
+                results = lanes.run_night(night, wanted, _again(days, since), bars)
+        except KeyboardInterrupt:
+            click.echo("stopped: nothing of it is read, and the next run goes on from here", err=True)
+            # As a kill: no transform can be asked to end, and the interpreter would wait for it.
+            os._exit(STOPPED)
         if and_retain:
             _retain(night)
     if any(result.error and not result.elsewhere for result in results):

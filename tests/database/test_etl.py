@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -358,6 +359,29 @@ def test_a_night_that_is_killed_is_as_if_it_had_not_been(database, tmp_path, poi
     assert database.rows("select sum(rows)::int from etl_segment") == [(36 + 6,)]
     require_nothing_left(database)
     assert point == "loaded" or not list((database.settings.state_dir / "etl").iterdir())
+
+
+def test_ctrl_c_ends_a_night_at_once(database, tmp_path):
+    insert(database.engine, ticket("T-1"))
+    require(run(database))
+    insert(database.engine, ticket("T-2"))
+    command = [sys.executable, "-P", "-m", "cli", "etl", "run", "--settings", str(write_settings(database, tmp_path))]
+    waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with database.engine.begin() as holder:
+        holder.execute(text("select 1 from etl_pointer for update"))
+        night = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, cwd=tmp_path,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not database.rows(waiting):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        night.send_signal(signal.SIGINT)
+        _, said = night.communicate(timeout=20)
+    assert (night.returncode, "nothing of it is read" in said) == (130, True), said
+    require(run(database))
+    assert [row for (row,) in read(database, "ticket_fact", columns="ticket")] == ["T-1", "T-2"]
 
 
 def test_an_older_version_is_read_as_the_newest(database, monkeypatch):
