@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-spark lint bench faults clean docs
+.PHONY: help setup demo test test-long test-spark lint bench faults clean docs
 python := .venv/bin/python
 
 help: ## List these targets
@@ -23,7 +23,7 @@ endif
 
 test-spark: ## Run all tests of the transforms on Spark's local-cluster (needs Java 17)
 	@.ci/setup spark
-	@$(python) -m pytest -m "" tests/spark $(ARGS)
+	@$(python) -m pytest -m spark $(ARGS)
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check --quiet . && .venv/bin/ruff format --quiet --check . && .venv/bin/mypy

@@ -14,13 +14,14 @@ from etl.sql.order import BY_NAME
 from tests.support.facts import given
 from tests.unit.test_report_figures import many
 
+pytestmark = pytest.mark.spark
+
 OF_CALLS = [
     name for name, report in REPORTS.items()
     if report.measures and {"call_fact"} <= set(report.reads) <= {"call_fact", "step_fact", "answer_fact"}
 ]  # fmt: skip
 
 
-@pytest.mark.spark_all
 def test_reports_have_equal_cells(spark_cluster, tmp_path):
     duck = duckdb.open(400, 1, tmp_path / "spill")
     with given(tmp_path, zone="America/Sao_Paulo") as facts:

@@ -10,6 +10,8 @@ from etl.engines import duckdb
 from tests.support.call_facts import Stream, facts
 from tests.support.reference_calls import Price, answer_facts, call_facts, cleaned, step_facts
 
+pytestmark = pytest.mark.spark
+
 TRUNK = TrunkSettings.model_validate({
     "name": "a", "node": "node-1", "host": "127.0.0.1",
     "tariff": [{"from": "2026-01-01", "currency": "EUR", "per_minute": "0.0115", "increment": 6}],
@@ -35,11 +37,11 @@ def assert_equal_everywhere(spark_cluster, duck, folder, seed, calls):
     }  # fmt: skip
 
 
+@pytest.mark.slice
 def test_a_slice(spark_cluster, duck, tmp_path):
     assert_equal_everywhere(spark_cluster, duck, tmp_path, 11, 150)
 
 
-@pytest.mark.spark_all
 @pytest.mark.parametrize("seed", [12, 13])
 def test_streams(spark_cluster, duck, tmp_path, seed):
     assert_equal_everywhere(spark_cluster, duck, tmp_path, seed, 3000)

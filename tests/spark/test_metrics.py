@@ -16,6 +16,8 @@ from tests.support.reference_queues import agent_facts, queue_facts
 from tests.support.report_figures import question
 from tests.support.stories import at, computed, digested, placed, write_history
 
+pytestmark = pytest.mark.spark
+
 HOURS = [
     OpeningHours(tenant="acme", time_zone="Europe/Warsaw", open={"mon-fri": "09:00-17:00"}, holidays=("PL",)),
     OpeningHours(tenant="acme", group="first_line", time_zone="America/Sao_Paulo", open={"mon-sat": "07:30-22:00"}),
@@ -43,6 +45,7 @@ def assert_equal_everywhere(spark_cluster, duck, folder, kind, events):
     assert digests == digests_by_duck
 
 
+@pytest.mark.slice
 def test_a_slice_of_one_minute(spark_cluster, duck, tmp_path):
     """Tickets alone, and digests alone; DuckDB's rows are held to the reference elsewhere."""
     file = tmp_path / "ticket.parquet"
@@ -52,14 +55,12 @@ def test_a_slice_of_one_minute(spark_cluster, duck, tmp_path):
     )
 
 
-@pytest.mark.spark_all
 @pytest.mark.parametrize("kind", OF_ONE)
 @pytest.mark.parametrize("seed", range(2))
 def test_wild_streams(spark_cluster, duck, tmp_path, kind, seed):
     assert_equal_everywhere(spark_cluster, duck, tmp_path, kind, stream(kind, seed, subjects=1500, longest=2000))
 
 
-@pytest.mark.spark_all
 def test_a_ticket_of_a_hundred_thousand_events(spark_cluster, duck, tmp_path):
     assert_equal_everywhere(spark_cluster, duck, tmp_path, "ticket", stream("ticket", 7, subjects=20, longest=100_000))
 
@@ -70,7 +71,6 @@ OF_THESE = (
 )  # fmt: skip
 
 
-@pytest.mark.spark_all
 def test_reports_have_equal_cells(spark_cluster, duck, tmp_path):
     """The figures before they are rounded for people; DuckDB alone does that."""
     for kind in OF_ONE:

@@ -15,6 +15,8 @@ from etl.sql.order import ORDER
 from tests.database.test_etl import Quiet, columns_of, read, require, retold, run
 from tests.support.etl_events import T0, call, event, insert, ticket
 
+pytestmark = pytest.mark.spark
+
 
 class Kept:
     """The shared cluster as a night's engine, which a night closes."""
@@ -29,7 +31,6 @@ class Kept:
         """It serves the next test too."""
 
 
-@pytest.mark.spark_all
 def test_a_night_and_a_restatement_are_equal(database, spark_cluster):
     first = [*ticket("T-1"), *ticket("T-2", start=T0 + timedelta(days=1)), *call("c-1"), *call("c-2")]
     late = [event("ticket.message", "T-2", -86_400, author="customer", visibility="public")]

@@ -90,6 +90,7 @@ async def test_an_engine_process_looks_for_the_campaigns_of_its_node(tmp_path):
             database="postgresql:///none", mac_key_file=tmp_path / "mac.key", nodes=(PLAN.node,), trunks=PLAN.trunks
         ),
         workers=nullcontext, look_at_workers=AsyncMock(), refresh_calendar=nothing, deliveries=DeliveryWatch(folders),
+        nightly=lambda: None,
     )  # fmt: skip
     process = EngineProcess(
         machine=machine, node=PLAN.node, store=FakeStore(), link=Mock(), journal=FakeJournal(), clock=clock

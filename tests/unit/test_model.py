@@ -71,9 +71,12 @@ def test_every_key_is_explained(model, page):
 
 
 def test_the_settings_of_the_page_are_settings():
-    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "settings.md").read_text(encoding="utf-8"), re.DOTALL)
-    settings = Settings.model_validate(YAML(typ="safe", pure=True).load(block))
-    assert settings.trunk("carrier-a") is not None
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "settings.md").read_text(encoding="utf-8"), re.DOTALL)
+    whole, tariff, hours = (YAML(typ="safe", pure=True).load(block) for block in blocks)
+    settings = Settings.model_validate(whole | hours)
+    trunk = settings.trunk("carrier-a")
+    assert trunk is not None
+    assert TrunkSettings.model_validate(trunk.model_dump(exclude_defaults=True) | tariff).tariff
 
 
 FEVER = {"ask": {"en": "?", "pl": "?"}, "keys": {"1": "yes", "2": "no"}, "next": "people"}
