@@ -79,6 +79,7 @@ class Sender(threading.Thread):
         return reply.status == 202
 
 
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost_or_doubled(cluster_of_its_own, tmp_path):
     directory, url, engine = cluster_of_its_own
     server = Server(tmp_path, url, quota={"events_per_second": 1_000_000})

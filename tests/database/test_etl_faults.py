@@ -12,6 +12,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -54,6 +55,7 @@ def begun(folder, settings_file):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled(cluster_of_its_own, tmp_path):  # noqa: F811
     directory, url, engine = cluster_of_its_own
     database = Database(url=url, settings=settings_for(url, tmp_path), engine=engine)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone]
+pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 MINUTES, SEED = "1.2", "7"
