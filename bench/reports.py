@@ -39,7 +39,8 @@ NAMES = (
 _MADE = (BY_NAME["call_fact"], *(one for one in ORDER if one.of_whole_day))
 _DAY = """
 COPY (
-  SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, CAST(contact % 50 AS BIGINT) + 1 AS campaign, contact,
+  SELECT 'acme' AS tenant, CAST(uuid() AS VARCHAR) AS call, CAST(contact % 50 AS BIGINT) + 1 AS campaign,
+    contact % 50 * 1000000 + contact // 50 AS contact,
     CAST(1 AS BIGINT) AS revision, CAST(1 AS BIGINT) AS wave, CAST({dial} AS BIGINT) AS dial,
     'node-' || (c % 2 + 1) AS node, 'carrier-' || (c % 4 + 1) AS trunk, s AS submitted_us, s + 90000 AS accepted_us,
     CASE WHEN v < 85 THEN s + pdd END AS ringing_us, CASE WHEN v < 45 THEN s + pdd + 6000000 END AS answered_us,
@@ -162,7 +163,7 @@ class _Facts:
     def _make(self, duck: DuckDb, number: int, calls: int) -> None:
         day = FIRST + timedelta(days=number)
         begin = to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
-        # Everybody is called on three days in a row.
+        # Everybody is called on three days in a row; a campaign's list was imported at once, so its ids lie together.
         first, dial = number // 3 * calls, number % 3 + 1
         for one in _MADE:
             file = self._files[one.name][day] = self._folder / f"{one.name}-{day}.parquet"
