@@ -33,8 +33,8 @@ from pg_stat_activity where datname = current_database() and has_table_privilege
 """)
 _DUMP = """
 copy (
-  select event_id, occurred_at at time zone 'UTC', ingested_at at time zone 'UTC', type, subject_type, subject_id, seq,
-         schema_v, source, payload
+  select event_id, occurred_at at time zone 'UTC', ingested_at at time zone 'UTC', type, subject_id, seq, schema_v,
+         source, payload
   from event
   where tenant_id = %(tenant)s and ingested_at >= %(since)s
     and ingest_xid >= %(from)s::xid8 and (ingest_xid < %(next)s::xid8 or ingest_xid >= %(strange)s::xid8)

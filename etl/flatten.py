@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,8 +20,7 @@ from etl.lake import make_durable
 
 _RAW = {
     "event_id": "VARCHAR", "occurred": "TIMESTAMP", "ingested": "TIMESTAMP", "type": "VARCHAR",
-    "subject_type": "VARCHAR", "subject": "VARCHAR", "seq": "BIGINT", "schema_v": "BIGINT", "source": "VARCHAR",
-    "payload": "VARCHAR",
+    "subject": "VARCHAR", "seq": "BIGINT", "schema_v": "BIGINT", "source": "VARCHAR", "payload": "VARCHAR",
 }  # fmt: skip
 
 
@@ -58,6 +59,7 @@ class Flatten:
         self._connection.execute(_KNOWN)
         self._connection.execute("SET VARIABLE tenant = $tenant", {"tenant": tenant})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flatten")
+        self._writers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="flatten-write")
         self._waiting: Future[None] | None = None
         self._files: list[Path] = []
         self._number = 0
@@ -96,7 +98,8 @@ class Flatten:
 
     def close(self) -> None:
         """Ends it; what is under way ends first."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._thread, self._writers):
+            threads.shutdown(wait=True, cancel_futures=True)
         self._connection.close()
 
     @plain_errors()
@@ -110,20 +113,22 @@ class Flatten:
         )
         chunk.unlink()
         self._upcast()
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE flat AS SELECT *, {portions.DIGIT} AS digit FROM ({_flat(self._filled())})"
-        )
-        self._connection.execute("DROP TABLE chunk")
         of = DIVIDED if events > UNDIVIDED_EVENTS else 1
-        for portion in range(of):
-            file = self._folder / portions.file_name(self._number, portion, of)
-            listed = ", ".join(repr(digit) for digit in portions.digits(portion, of))
-            query = f"SELECT * EXCLUDE (digit) FROM flat WHERE digit IN ({listed})"
-            self._connection.execute(f"COPY ({query}) TO {quoted(file)} ({PARQUET})")
-            self._files.append(file)
+        number = f"CAST((instr('{portions.DIGITS}', {portions.DIGIT}) - 1) % {of} AS UTINYINT)" if of > 1 else "0"
+        self._connection.execute(f"CREATE TABLE flat AS SELECT *, {number} AS portion FROM ({_flat(self._filled())})")
+        self._connection.execute("DROP TABLE chunk")
+        # One of these alone is too small for DuckDB to write with more than one thread.
+        self._files += self._writers.map(partial(self._write, of=of), range(of))
         self._connection.execute("DROP TABLE flat")
         self._number += 1
         self._events += events
+
+    def _write(self, portion: int, of: int) -> Path:
+        file = self._folder / portions.file_name(self._number, portion, of)
+        with self._connection.cursor() as cursor:
+            query = f"SELECT * EXCLUDE (portion) FROM flat WHERE portion = {portion}"
+            cursor.execute(f"COPY ({query}) TO {quoted(file)} ({PARQUET})")
+        return file
 
     def _upcast(self) -> None:
         """Makes payloads of older versions those of the newest; one that cannot be made has no version any more."""
