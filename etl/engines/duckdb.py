@@ -39,22 +39,28 @@ class DuckDb:
         with plain_errors():
             self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
-    def write(
-        self,
-        query: str,
-        parameters: Parameters,
-        columns: Columns,
-        folder: Path,
-        *,
-        order_by: Sequence[str] = (),
-        digest_of: Sequence[str] | None = None,
-    ) -> Written:
+    def aside(self, name: str, query: str, parameters: Parameters, columns: Columns, folder: Path) -> int:
+        """See Engine. In memory, and spilt from there: what a Parquet file costs is saved."""
+        with plain_errors():
+            shaped, values = self._shaped(query, parameters, columns)
+            self.forget(name)
+            self.connection.execute(f"CREATE TEMP TABLE {name} AS {shaped}", values)
+            found = self.connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+            assert found is not None
+            return int(found[0])
+
+    def forget(self, name: str) -> None:
         """See Engine."""
         with plain_errors():
-            bound, values = self._bound(query, parameters)
-            relation = self.connection.sql(bound, params=values)
-            found = dict(zip(relation.columns, map(_our_type, relation.types), strict=True))
-            shaped = sql.shaped(bound, found, columns)
+            self.connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def write(
+        self, query: str, parameters: Parameters, columns: Columns, folder: Path, *,
+        order_by: Sequence[str] = (), digest_of: Sequence[str] | None = None,
+    ) -> Written:  # fmt: skip
+        """See Engine."""
+        with plain_errors():
+            shaped, values = self._shaped(query, parameters, columns)
             if order_by:
                 shaped += f" ORDER BY {', '.join(f'{name} NULLS LAST' for name in order_by)}"
             folder.mkdir(parents=True)
@@ -77,6 +83,12 @@ class DuckDb:
 
     def _bound(self, query: str, parameters: Parameters) -> tuple[str, dict[str, Any]]:
         return sql.with_parameters(query, lambda name: f"${name}"), sql.given(query, parameters)
+
+    def _shaped(self, query: str, parameters: Parameters, columns: Columns) -> tuple[str, dict[str, Any]]:
+        bound, values = self._bound(query, parameters)
+        relation = self.connection.sql(bound, params=values)
+        found = dict(zip(relation.columns, map(_our_type, relation.types), strict=True))
+        return sql.shaped(bound, found, columns), values
 
     def _written(self, folder: Path, file: Path, digest_of: Sequence[str]) -> Written:
         """Reads back what was written, so that what the ledger says is what lies there."""

@@ -62,16 +62,21 @@ class Engine(Protocol):
         """Gives a query without parameters a name; it is computed whenever it is read. A name may be given anew."""
         ...
 
+    def aside(self, name: str, query: str, parameters: Parameters, columns: Columns, folder: Path) -> int:
+        """Computes a query once, as a table for this engine alone, and returns its rows; a name may be given anew.
+
+        `folder` does not exist yet: an engine that keeps tables in files makes it. Raises DialerError as `write`.
+        """
+        ...
+
+    def forget(self, name: str) -> None:
+        """Frees what a table made by `aside` takes."""
+        ...
+
     def write(
-        self,
-        query: str,
-        parameters: Parameters,
-        columns: Columns,
-        folder: Path,
-        *,
-        order_by: Sequence[str] = (),
-        digest_of: Sequence[str] | None = None,
-    ) -> Written:
+        self, query: str, parameters: Parameters, columns: Columns, folder: Path, *,
+        order_by: Sequence[str] = (), digest_of: Sequence[str] | None = None,
+    ) -> Written:  # fmt: skip
         """Computes a query into a new folder of Parquet files, in the order of some columns.
 
         Raises DialerError when its columns are not those declared, by name and type, and when it holds a DOUBLE or a

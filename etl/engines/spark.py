@@ -44,16 +44,20 @@ class Spark:
         with _plain_errors():
             self.session.sql(query).createOrReplaceTempView(name)
 
+    def aside(self, name: str, query: str, parameters: Parameters, columns: Columns, folder: Path) -> int:
+        """See Engine."""
+        written = self.write(query, parameters, columns, folder, digest_of=())
+        self.register(name, written.files, columns)
+        return written.rows
+
+    def forget(self, name: str) -> None:
+        """See Engine."""
+        self.session.catalog.dropTempView(name)
+
     def write(
-        self,
-        query: str,
-        parameters: Parameters,
-        columns: Columns,
-        folder: Path,
-        *,
-        order_by: Sequence[str] = (),
-        digest_of: Sequence[str] | None = None,
-    ) -> Written:
+        self, query: str, parameters: Parameters, columns: Columns, folder: Path, *,
+        order_by: Sequence[str] = (), digest_of: Sequence[str] | None = None,
+    ) -> Written:  # fmt: skip
         """See Engine."""
         with _plain_errors():
             frame = self._frame(query, parameters)

@@ -27,7 +27,7 @@ class Dataset:
     """Unique in the dataset; rows are compared by it."""
     columns: Columns
     lies_by: tuple[str, ...] = ()
-    """The order in which rows lie; that of the key if it says nothing."""
+    """The order in which rows lie, where readers gain by it: sorting costs as much as computing."""
     one_a_subject: bool = False
     """As many rows as the day has subjects, or the run fails."""
     published: bool = True

@@ -81,13 +81,15 @@ def _together(work: Work, day: date, kind: Kind, affected: Affected, portion: in
     ):
         work.engine.register(table, files, shape)
     mine = f"SELECT subject FROM members WHERE kind = '{kind}' AND {portions.condition(portion, of)}"
+    # Once: what follows reads it several times, and each time the portion of every subject would be reckoned anew.
+    work.aside("mine", mine, {"subject": "STRING"})
     for view, table, only in (
         ("news", "dumped", f" WHERE dumped.kind = '{kind}'"),
         ("stayed", "stood", ""),
         ("came", "stood_elsewhere", ""),
     ):
         listed = ", ".join(f"{table}.{name}" for name in columns)
-        work.engine.view(view, f"SELECT {listed} FROM {table} JOIN ({mine}) AS m ON m.subject = {table}.subject{only}")
+        work.engine.view(view, f"SELECT {listed} FROM {table} JOIN mine ON mine.subject = {table}.subject{only}")
     work.engine.view(
         "together", " UNION ALL ".join(f"SELECT {', '.join(columns)} FROM {one}" for one in ("news", "stayed", "came"))
     )  # fmt: skip

@@ -46,7 +46,9 @@ def enrich(
                 written[dataset.name].append(found)
                 _count(work, stage, dataset, found, subjects)
     for dataset in datasets:
-        if dataset.published:
+        if not dataset.published:
+            work.engine.forget(dataset.name)
+        else:
             files = [file for portion in written[dataset.name] for file in portion.files]
             work.engine.register(dataset.name, files, dataset.columns)
     for dataset in order:
@@ -71,7 +73,7 @@ def _parameters(work: Work, day: date) -> Mapping[str, Value]:
 def _write(work: Work, day: date, dataset: Dataset, portion: int) -> Written:
     """Computes a portion of a dataset, and lets those after it read it."""
     found = work.write(
-        dataset.name, day, dataset.query, dataset.columns, order_by=dataset.lies_by or dataset.key,
+        dataset.name, day, dataset.query, dataset.columns, order_by=dataset.lies_by,
         parameters=_parameters(work, day), portion=portion,
     )  # fmt: skip
     work.engine.register(dataset.name, found.files, dataset.columns)

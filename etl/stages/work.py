@@ -79,9 +79,7 @@ class Work:
         return changed
 
     def aside(self, name: str, query: str, columns: Columns, parameters: Mapping[str, Value] | None = None) -> int:
-        """Computes a table for this run alone and registers it; returns its rows."""
+        """Computes a table for this run alone and gives it a name; returns its rows."""
         folder = self.scratch / name
         shutil.rmtree(folder, ignore_errors=True)
-        written = self.engine.write(query, parameters or {}, columns, folder, digest_of=())
-        self.engine.register(name, written.files, columns)
-        return written.rows
+        return self.engine.aside(name, query, parameters or {}, columns, folder)
