@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import socket
@@ -13,6 +14,7 @@ from dialer import event_loop
 from dialer.clock import Clock
 from dialer.errors import DialerError
 from dialer.settings import CollectSettings, Settings
+from etl.body import READ_S
 from etl.collect import Collector
 
 MOST_HEADERS = 2**16
@@ -22,16 +24,37 @@ DRAIN_S = 30
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, with an end to headers: it keeps all that come, before anybody knows from whom."""
+    """uvicorn's, with an end to headers: it keeps all that come, and waits for ever, before anybody knows for whom."""
 
     _headers = 0
     """Bytes since something came out of them."""
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._headers += len(data)
         super().data_received(data)
         if self._headers > MOST_HEADERS and not self.transport.is_closing():
             self.send_400_response("The headers are too long.")
+        elif not self._headers:
+            self._wait_no_more()
+        elif self._patience is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(READ_S, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def on_headers_complete(self) -> None:
         self._headers = 0
@@ -40,6 +63,10 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._headers = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._headers = 0
+        super().on_message_complete()
 
 
 def serve(settings: Settings, clock: Clock) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from uuid import UUID
 
@@ -70,7 +71,7 @@ class Sender(threading.Thread):
     def _sent(self, body: bytes) -> bool:
         try:
             reply = self._server.post(body, self._token)
-        except OSError:
+        except (OSError, HTTPException):  # perhaps in the middle of its answer
             return False
         assert reply.status in (202, 503), reply.body
         if reply.status == 202:

@@ -8,9 +8,11 @@ import random
 import tracemalloc
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from dialer.settings import CollectSettings
-from etl import body
+from etl import body, serve
 from etl.body import JSON, NDJSON, Refusal
 
 LIMITS = CollectSettings(max_body=2000, max_unpacked=10_000, max_lines=3)
@@ -93,6 +95,43 @@ async def test_gzip_that_is_none_or_too_much_is_refused(packed, status):
     grown: list[int] = []
     assert await refused(body.unpacked(packed, LIMITS, grown.append)) == status
     assert sum(grown) <= LIMITS.max_unpacked
+
+
+SAID = [
+    # what                       is said, one after the other                                      answers
+    ("nothing",                  [b""],                                                            0),
+    ("half a head",              [b"GET / HTTP/1.1\r\nX:"],                                        0),
+    ("a head byte by byte",      [b"GET / HT", b"TP/1.1\r\n", b"X: ", b"y"],                       0),
+    ("a request and half a one", [b"GET / HTTP/1.1\r\n\r\n", b"GET"],                              1),
+    ("a whole one, answered late",
+     [b"POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", b"0\r\n\r\n"], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "answers"), [row[1:] for row in SAID], ids=[row[0] for row in SAID])
+async def test_who_says_nothing_whole_is_not_waited_for(monkeypatch, said, answers):
+    monkeypatch.setattr(serve, "READ_S", 0.1)
+
+    async def app(_scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+        await asyncio.sleep(0.3 if len(said) == 3 else 0)  # longer than a sender is waited for: it is our turn
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = uvicorn.Config(app, http=serve.Protocol, ws="none", lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: serve.Protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with listener, asyncio.timeout(3):
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        for part in said:
+            writer.write(part)
+            await asyncio.sleep(0.03)
+        assert (await reader.read()).count(b"HTTP/1.1 204") == answers
+        writer.close()
 
 
 def test_lines_are_counted_without_the_last_end():
