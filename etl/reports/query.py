@@ -121,6 +121,7 @@ def _sets(report: Report, measures: Sequence[Measure]) -> str:
 
     The table `low` has each campaign's first contact. What measures are about is told apart by further sets.
     """
+    assert all(one.distinct_of == "contact" for one in measures), "only contacts are bits of sets"
     keys = ", ".join(key.of for key in report.keys)
     conditions = "".join(f", COALESCE({one.where or 'TRUE'}, FALSE) AS of_{one.name}" for one in measures)
     counts = ", ".join(

@@ -92,8 +92,8 @@ def _register_least(duck: DuckDb, report: Report, question: Question) -> int | N
 
 def _register_meetings(duck: DuckDb, report: Report, question: Question, files: Files) -> None:
     """Makes the table `met`: the load of quarters in which calls of two days meet, where it may be the most."""
-    facts, shape = duck.connection, BY_NAME["call_fact"].columns
-    facts.execute(
+    shape = BY_NAME["call_fact"].columns
+    duck.connection.execute(
         "CREATE OR REPLACE TEMP TABLE met "
         "(node VARCHAR, trunk VARCHAR, at_us BIGINT, calls_at_once BIGINT, begun_in_second BIGINT)"
     )
@@ -103,4 +103,5 @@ def _register_meetings(duck: DuckDb, report: Report, question: Question, files: 
         duck.register("call_fact", files("call_fact", day - timedelta(days=1), day + timedelta(days=1)), shape)
         one = replace(question, from_us=at_us, to_us=at_us + QUARTER_US)
         load = query.bound(text_of(f"sql/{report.beside}"), one)
-        facts.execute(f"INSERT INTO met SELECT node, trunk, {at_us}, peak_channels, peak_cps FROM ({load})")
+        values = f"node, trunk, {at_us}, peak_channels, peak_cps"
+        duck.connection.execute(f"INSERT INTO met SELECT {values} FROM ({load})")
