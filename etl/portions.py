@@ -17,9 +17,9 @@ def digits(portion: int, of: int) -> str:
     return DIGITS[portion::of]
 
 
-def condition(portion: int, of: int) -> str:
-    """What is true of a portion's subjects, as a condition of a query."""
-    return f"{DIGIT} IN ({', '.join(repr(digit) for digit in digits(portion, of))})" if of > 1 else "1 = 1"
+def condition(portion: int, of: int, digit: str = DIGIT) -> str:
+    """What is true of a portion's subjects, as a condition of a query, which may know their DIGIT by a name."""
+    return f"{digit} IN ({', '.join(repr(digit) for digit in digits(portion, of))})" if of > 1 else "1 = 1"
 
 
 def file_name(number: int, portion: int, of: int) -> str:

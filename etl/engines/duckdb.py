@@ -96,7 +96,8 @@ class DuckDb:
             make_durable(folder, [file])
         # Or the folders' names would stand in for columns of the same name.
         source = f"read_parquet({quoted(file)}, hive_partitioning = false)"
-        query = sql.digest_query(source, digest_of, lambda hex_: f"CAST('0x' || {hex_} AS BIGINT)")
+        number = f"CAST('0x' || substr(md5({{}}), 1, {sql.DIGITS}) AS BIGINT)"
+        query = sql.digest_query(source, digest_of, number.format)
         found = self.connection.execute(query).fetchone()
         assert found is not None
         return Written(

@@ -88,9 +88,8 @@ class Spark:
         if digest_of:
             make_durable(folder, files)
         self.register("written", files, columns)
-        query = sql.digest_query(
-            "written", digest_of, lambda hex_: f"CAST(CAST(conv({hex_}, 16, 10) AS BIGINT) AS DECIMAL(38, 0))"
-        )
+        number = f"CAST(CAST(conv(substr(md5({{}}), 1, {sql.DIGITS}), 16, 10) AS BIGINT) AS DECIMAL(38, 0))"
+        query = sql.digest_query("written", digest_of, number.format)
         found = self._frame(query, {}).first()
         assert found is not None
         return Written(

@@ -40,7 +40,7 @@ measured AS (
             - begins.opened_us - CASE WHEN begins.is_open THEN stretches.begin_us - begins.begin_us ELSE 0 END
             AS open_us
     FROM scheduled
-    JOIN stretches ON stretches.tenant = scheduled.tenant AND stretches.ticket = scheduled.ticket
+    JOIN stretches ON stretches.ticket = scheduled.ticket
     JOIN opening AS begins
         ON begins.group_name = scheduled.group_name
         AND begins.day = CAST(floor(stretches.begin_us / CAST(86400000000 AS DOUBLE)) AS BIGINT)
@@ -85,4 +85,4 @@ SELECT
     first_resolution_us,
     full_resolution_us
 FROM scheduled
-LEFT JOIN summed ON summed.tenant = scheduled.tenant AND summed.ticket = scheduled.ticket
+LEFT JOIN summed ON summed.ticket = scheduled.ticket

@@ -2,7 +2,7 @@
 WITH stations AS (
     SELECT
         tenant, ticket, agent,
-        lag(agent) OVER (PARTITION BY tenant, ticket ORDER BY n NULLS LAST) AS before
+        lag(agent) OVER (PARTITION BY ticket ORDER BY n NULLS LAST) AS before
     FROM ticket_state
     WHERE agent IS NOT NULL AND agent IS DISTINCT FROM was_agent
 ),
@@ -40,4 +40,4 @@ SELECT
     coalesce(agent_stations, 0) AS agent_stations,
     group_stations, assigned_us, first_solved_us, last_solved_us, last_closed_us, first_reopened_us, reopens
 FROM course
-LEFT JOIN counted ON counted.tenant = course.tenant AND counted.ticket = course.ticket
+LEFT JOIN counted ON counted.ticket = course.ticket

@@ -49,7 +49,7 @@ known AS (
         CASE WHEN status IN ('solved', 'closed') THEN last_solved_us END AS solved_us,
         CASE WHEN status = 'closed' THEN last_closed_us END AS closed_us
     FROM ticket_opening
-    JOIN ticket_course ON ticket_course.tenant = ticket_opening.tenant AND ticket_course.ticket = ticket_opening.ticket
+    JOIN ticket_course ON ticket_course.ticket = ticket_opening.ticket
 ),
 replied AS (
     SELECT
@@ -58,7 +58,7 @@ replied AS (
         min(occurred_us) FILTER (WHERE occurred_us > created_us) AS next_wrote_us,
         count(*) FILTER (WHERE occurred_us <= one_touch_final_us) AS touches
     FROM history_ticket
-    JOIN known ON known.tenant = history_ticket.tenant AND known.ticket = history_ticket.subject
+    JOIN known ON known.ticket = history_ticket.subject
     WHERE type = 'ticket.message' AND author = 'agent' AND coalesce(visibility, 'public') = 'public'
     GROUP BY known.tenant, known.ticket
 ),
@@ -68,7 +68,7 @@ timed AS (
         CASE WHEN opened_by_agent THEN next_wrote_us ELSE agent_wrote_us END AS responded_us,
         coalesce(touches, 0) AS touches
     FROM known
-    LEFT JOIN replied ON replied.tenant = known.tenant AND replied.ticket = known.ticket
+    LEFT JOIN replied ON replied.ticket = known.ticket
 )
 SELECT
     timed.tenant,
@@ -110,8 +110,8 @@ SELECT
     first_us < created_us AS clock_skew,
     late
 FROM timed
-LEFT JOIN queued ON queued.tenant = timed.tenant AND queued.ticket = timed.ticket
-LEFT JOIN spent ON spent.tenant = timed.tenant AND spent.ticket = timed.ticket
-LEFT JOIN owned ON owned.tenant = timed.tenant AND owned.ticket = timed.ticket
-LEFT JOIN handled ON handled.tenant = timed.tenant AND handled.ticket = timed.ticket
-LEFT JOIN moved ON moved.tenant = timed.tenant AND moved.ticket = timed.ticket
+LEFT JOIN queued ON queued.ticket = timed.ticket
+LEFT JOIN spent ON spent.ticket = timed.ticket
+LEFT JOIN owned ON owned.ticket = timed.ticket
+LEFT JOIN handled ON handled.ticket = timed.ticket
+LEFT JOIN moved ON moved.ticket = timed.ticket

@@ -14,7 +14,7 @@ beside AS (
         lag(from_name) OVER before AS last_from,
         lag(to_name) OVER before AS last_to
     FROM moves
-    WINDOW before AS (PARTITION BY tenant, ticket, what ORDER BY n NULLS LAST)
+    WINDOW before AS (PARTITION BY ticket, what ORDER BY n NULLS LAST)
 )
 SELECT
     tenant, ticket, at_us, what, from_name, to_name,

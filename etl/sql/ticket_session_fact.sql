@@ -3,7 +3,7 @@ WITH sessions AS (
     SELECT
         tenant, ticket, owner AS agent, group_name,
         at_us AS begin_us,
-        lead(at_us) OVER (PARTITION BY tenant, ticket ORDER BY n NULLS LAST) AS end_us
+        lead(at_us) OVER (PARTITION BY ticket ORDER BY n NULLS LAST) AS end_us
     FROM ticket_state
     WHERE owner IS DISTINCT FROM was_owner
 )

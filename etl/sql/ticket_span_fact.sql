@@ -3,7 +3,7 @@ WITH spans AS (
     SELECT
         tenant, ticket, status,
         at_us AS begin_us,
-        lead(at_us) OVER (PARTITION BY tenant, ticket ORDER BY n NULLS LAST) AS end_us
+        lead(at_us) OVER (PARTITION BY ticket ORDER BY n NULLS LAST) AS end_us
     FROM ticket_state
     WHERE status IS DISTINCT FROM was_status
 )

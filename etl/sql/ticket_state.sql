@@ -41,7 +41,7 @@ carried AS (
         max_by(says_group, CASE WHEN says_group IS NOT NULL THEN n END) OVER so_far AS group_name
     FROM told
     WINDOW so_far AS (
-        PARTITION BY tenant, ticket ORDER BY n NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        PARTITION BY ticket ORDER BY n NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     )
 ),
 settled AS (
@@ -62,7 +62,7 @@ beside AS (
         lag(agent) OVER before AS was_agent,
         lag(group_name) OVER before AS was_group
     FROM settled
-    WINDOW before AS (PARTITION BY tenant, ticket ORDER BY n NULLS LAST)
+    WINDOW before AS (PARTITION BY ticket ORDER BY n NULLS LAST)
 )
 -- Nobody owns a solved ticket, and it is with no group.
 SELECT

@@ -2,7 +2,7 @@
 WITH said AS (
     SELECT
         tenant, subject AS ticket, place, occurred_us AS at_us, author, agent,
-        lag(author) OVER (PARTITION BY tenant, subject ORDER BY place NULLS LAST) AS author_before
+        lag(author) OVER (PARTITION BY subject ORDER BY place NULLS LAST) AS author_before
     FROM history_ticket
     WHERE type = 'ticket.message' AND author IN ('customer', 'agent') AND coalesce(visibility, 'public') = 'public'
 ),
@@ -14,7 +14,7 @@ turns AS (
         lead(agent) OVER beside AS agent
     FROM said
     WHERE author IS DISTINCT FROM author_before
-    WINDOW beside AS (PARTITION BY tenant, ticket ORDER BY place NULLS LAST)
+    WINDOW beside AS (PARTITION BY ticket ORDER BY place NULLS LAST)
 )
 SELECT tenant, ticket, asked_us, answered_us, agent, place
 FROM turns

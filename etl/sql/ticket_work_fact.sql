@@ -10,7 +10,7 @@ summed AS (
     SELECT
         tenant, ticket, agent, place, at_us, step,
         CAST(sum(step) OVER (
-            PARTITION BY tenant, ticket, agent ORDER BY place NULLS LAST
+            PARTITION BY ticket, agent ORDER BY place NULLS LAST
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS BIGINT) AS total
     FROM work
@@ -20,7 +20,7 @@ counted AS (
     SELECT
         tenant, ticket, agent, place, at_us, step,
         total - least(0, min(total) OVER (
-            PARTITION BY tenant, ticket, agent ORDER BY place NULLS LAST
+            PARTITION BY ticket, agent ORDER BY place NULLS LAST
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )) AS depth
     FROM summed
@@ -29,7 +29,7 @@ times AS (
     SELECT
         tenant, ticket, agent, step,
         at_us AS begin_us,
-        lead(at_us) OVER (PARTITION BY tenant, ticket, agent ORDER BY place NULLS LAST) AS end_us
+        lead(at_us) OVER (PARTITION BY ticket, agent ORDER BY place NULLS LAST) AS end_us
     FROM counted
     WHERE (step = 1 AND depth = 1) OR (step = -1 AND depth = 0)
 )

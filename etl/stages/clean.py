@@ -31,7 +31,10 @@ def index(work: Work, day: date, *, has_news: bool) -> None:
             stage.made["subjects"], stage.rows_out = written.rows, written.rows
             if work.keep(INDEX, day, [written]):
                 files = written.files
-    work.engine.register("members", files, SUBJECT_INDEX)
+    work.engine.register("began", files, SUBJECT_INDEX)
+    # Once for all portions: every query would reckon the digit of every subject anew.
+    query = f"SELECT kind, subject, {portions.DIGIT} AS digit FROM began"
+    work.aside("members", query, {"kind": "STRING", "subject": "STRING", "digit": "STRING"})
 
 
 def portions_of(work: Work, day: date, kind: Kind, affected: Affected) -> int:
@@ -80,8 +83,7 @@ def _together(work: Work, day: date, kind: Kind, affected: Affected, portion: in
         ("stood_elsewhere", elsewhere, columns),
     ):
         work.engine.register(table, files, shape)
-    mine = f"SELECT subject FROM members WHERE kind = '{kind}' AND {portions.condition(portion, of)}"
-    # Once: what follows reads it several times, and each time the portion of every subject would be reckoned anew.
+    mine = f"SELECT subject FROM members WHERE kind = '{kind}' AND {portions.condition(portion, of, 'digit')}"
     work.aside("mine", mine, {"subject": "STRING"})
     for view, table, only in (
         ("news", "dumped", f" WHERE dumped.kind = '{kind}'"),
