@@ -41,12 +41,14 @@ measured AS (
             AS open_us
     FROM scheduled
     JOIN stretches ON stretches.ticket = scheduled.ticket
-    JOIN opening AS begins
+    -- There is a piece of the opening hours at every instant. Said as LEFT, because an engine that joined the hours of all days
+    -- to a ticket first would make a thousand rows of each of its stretches.
+    LEFT JOIN opening AS begins
         ON begins.group_name = scheduled.group_name
         AND begins.day = CAST(floor(stretches.begin_us / CAST(86400000000 AS DOUBLE)) AS BIGINT)
         AND stretches.begin_us >= begins.begin_us
         AND stretches.begin_us < begins.end_us
-    JOIN opening AS ends
+    LEFT JOIN opening AS ends
         ON ends.group_name = scheduled.group_name
         AND ends.day = CAST(floor(stretches.end_us / CAST(86400000000 AS DOUBLE)) AS BIGINT)
         AND stretches.end_us >= ends.begin_us

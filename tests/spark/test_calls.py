@@ -7,6 +7,7 @@ import pytest
 from dialer.settings import TrunkSettings
 from etl import tariffs
 from etl.engines import duckdb
+from etl.sql.order import ORDER
 from tests.support.call_facts import Stream, facts
 from tests.support.reference_calls import Price, answer_facts, call_facts, cleaned, step_facts
 
@@ -31,10 +32,12 @@ def assert_equal_everywhere(spark_cluster, duck, folder, seed, calls):
     tariff = tariffs.query([TRUNK])
     by_spark = facts(spark_cluster, subjects, tariff, folder / "spark")
     assert by_spark == facts(duck, subjects, tariff, folder / "duck")
-    assert by_spark == {
+    again = {
         "call_fact": call_facts(subjects, PRICES), "answer_fact": answer_facts(subjects),
         "step_fact": step_facts(subjects),
     }  # fmt: skip
+    assert {name: by_spark[name] for name in again} == again
+    assert all(by_spark[one.name] for one in ORDER if one.of_whole_day)
 
 
 @pytest.mark.slice

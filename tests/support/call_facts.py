@@ -74,7 +74,9 @@ def facts(
             dataset.query, values, dataset.columns, folder / dataset.name, order_by=dataset.lies_by or dataset.key,
         )  # fmt: skip
         engine.register(dataset.name, written.files, dataset.columns)
-        rows = engine.rows(f"SELECT * FROM {dataset.name} ORDER BY {', '.join(dataset.key)}", {})
+        rows = engine.rows(
+            f"SELECT * FROM {dataset.name} ORDER BY {', '.join(f'{one} NULLS LAST' for one in dataset.key)}", {}
+        )
         found[dataset.name] = [dict(zip(dataset.columns, row, strict=True)) for row in rows]
     return found
 
