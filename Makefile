@@ -16,10 +16,14 @@ test: setup ## Run the whole test suite; ARGS="-k name" for a part
 ifdef ARGS
 	@$(python) -m pytest $(ARGS)
 else
-	@$(python) -m pytest -m "not lab" -n 2 --dist loadfile
-	@$(python) -m pytest -m "lab and not alone" -n 2 --dist loadfile
-	@$(python) -m pytest -m alone
+	@$(python) -m pytest -m "not lab and not spark and not long" -n 3 --dist loadfile
+	@$(python) -m pytest -m "lab and not alone and not long" -n 3 --dist loadfile
+	@$(python) -m pytest -m "alone and not long"
 endif
+
+test-long: setup ## Run what takes minutes: deaths of collector, ETL and PostgreSQL, a slice of the faults
+	@$(python) -m pytest -m "long and not alone" -n 2 --dist loadfile $(ARGS)
+	@$(python) -m pytest -m "long and alone" $(ARGS)
 
 test-spark: ## Run all tests of the transforms on Spark's local-cluster (needs Java 17)
 	@.ci/setup spark
