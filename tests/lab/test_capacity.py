@@ -261,6 +261,7 @@ def test_limits_are_changed_while_it_runs(site):
     assert this.verdicts() == {"completed": 70}
 
 
+@pytest.mark.long
 def test_a_node_without_cpu_gets_fewer_calls_and_nobody_hears_silence(site, two):
     this = site(160, "[carrier-a]", max_concurrent=200, calls_per_second=40)
     run = this.run()

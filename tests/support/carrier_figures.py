@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,9 +65,10 @@ def most_at_once(rows: Sequence[TruthRow]) -> int:
     return most
 
 
-def most_in_a_second(rows: Sequence[TruthRow]) -> int:
-    """The most INVITEs within one whole second."""
-    return max(Counter(row.invited_at.replace(microsecond=0) for row in rows).values())
+def most_within(rows: Sequence[TruthRow], seconds: float) -> int:
+    """The most INVITEs within any time of this length."""
+    at = sorted(row.invited_at.timestamp() for row in rows)
+    return max(bisect_right(at, begin + seconds) - place for place, begin in enumerate(at))
 
 
 def by_turn(truth: Mapping[str, Sequence[TruthRow]]) -> dict[int, list[TruthRow]]:
@@ -186,7 +188,7 @@ def trunk_quality(rows: Rows, truth: Truth) -> list[str]:
     """Ratios, delays and peaks of the one trunk."""
     calls = _calls(truth)
     delays = [delay for delay in map(delay_s, calls) if delay is not None]
-    peak, in_a_second = most_at_once(calls), most_in_a_second(calls)
+    peak = most_at_once(calls)
     codes = Counter(status(row) for row in calls)
     answered = sum(1 for row in calls if row.answered_at)
     (row,) = rows
@@ -197,7 +199,9 @@ def trunk_quality(rows: Rows, truth: Truth) -> list[str]:
         "seer_pct": _percent(answered + codes[480] + codes[486] + codes[600] + codes[603], len(calls)),
         "isa_pct": _percent(codes[408] + codes[500] + codes[503] + codes[504], len(calls)),
         "peak_channels": range(peak - NEAR_CALLS, peak + NEAR_CALLS + 1),
-        "peak_cps": range(in_a_second - NEAR_CALLS, in_a_second + NEAR_CALLS + 1),
+        # Orders of one of our seconds reach the carrier within little more than one; one of its seconds may lie across two of
+        # ours, of which one then has half of it.
+        "peak_cps": range(most_within(calls, 1.0) // 2, most_within(calls, 1.0 + NEAR_S) + 1),
     })  # fmt: skip
 
 
