@@ -199,8 +199,8 @@ def trunk_quality(rows: Rows, truth: Truth) -> list[str]:
         "seer_pct": _percent(answered + codes[480] + codes[486] + codes[600] + codes[603], len(calls)),
         "isa_pct": _percent(codes[408] + codes[500] + codes[503] + codes[504], len(calls)),
         "peak_channels": range(peak - NEAR_CALLS, peak + NEAR_CALLS + 1),
-        # Orders of one of our seconds reach the carrier within little more than one; one of its seconds may lie across two of
-        # ours, of which one then has half of it.
+        # Orders of one of our seconds reach the carrier within little more than one; one of its seconds may lie across
+        # two of ours, of which one then has half of it.
         "peak_cps": range(most_within(calls, 1.0) // 2, most_within(calls, 1.0 + NEAR_S) + 1),
     })  # fmt: skip
 
