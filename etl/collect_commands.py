@@ -73,11 +73,24 @@ def collect_group(operator: Operator) -> click.Group:
         _check_database(settings)
         serve(settings, SystemClock())
 
-    @collect.group("token")
+    collect.add_command(_token_group(operator))
+    return collect
+
+
+def _token_group(operator: Operator) -> click.Group:
+    """`dialer collect token`."""
+
+    @click.group("token")
     def token() -> None:
         """Who may send events: each token speaks for one tenant, under the name of one source."""
 
-    @token.command("add")
+    for command in (_add_command(operator), _list_command, _revoke_command(operator)):
+        token.add_command(command)
+    return token
+
+
+def _add_command(operator: Operator) -> click.Command:
+    @click.command("add")
     @click.option("--tenant", required=True, help="Whose events they are.")
     @click.option("--source", required=True, help="The name of the sender, which is stored with each event.")
     @click.option("--webhook", is_flag=True, help="For a sender that signs its requests (Standard Webhooks).")
@@ -106,28 +119,33 @@ def collect_group(operator: Operator) -> click.Group:
         way = f"POST /v1/events?webhook={token_id}" if webhook else "POST /v1/events with Authorization: Bearer …"
         click.echo(f"{token_id}: {source} of {tenant} may send: {way}. The collector knows within a second.", err=True)
 
-    @token.command("list")
-    @_JSON
-    @_SETTINGS
-    def list_(as_json: bool, settings_path: Path | None) -> None:
-        """List the tokens, without their secrets.
+    return add
 
-        Example: dialer collect token list
-        """
-        with _reading(settings_path) as connection:
-            for one in access.listed(connection):
-                facts = {
-                    "id": one.id, "tenant_id": one.tenant_id, "source": one.source, "kind": one.kind.value,
-                    "added_at": _iso(one.added_at), "added_by": one.added_by, "revoked_at": _iso(one.revoked_at),
-                }  # fmt: skip
-                until = f", revoked {facts['revoked_at']}" if one.revoked_at else ""
-                words = (
-                    f"{one.id}  {one.tenant_id}  {one.source}  {one.kind.value}, since {facts['added_at']} by "
-                    f"{one.added_by}{until}"
-                )
-                click.echo(json.dumps(facts) if as_json else words)
 
-    @token.command("revoke")
+@click.command("list")
+@_JSON
+@_SETTINGS
+def _list_command(as_json: bool, settings_path: Path | None) -> None:
+    """List the tokens, without their secrets.
+
+    Example: dialer collect token list
+    """
+    with _reading(settings_path) as connection:
+        for one in access.listed(connection):
+            facts = {
+                "id": one.id, "tenant_id": one.tenant_id, "source": one.source, "kind": one.kind.value,
+                "added_at": _iso(one.added_at), "added_by": one.added_by, "revoked_at": _iso(one.revoked_at),
+            }  # fmt: skip
+            until = f", revoked {facts['revoked_at']}" if one.revoked_at else ""
+            words = (
+                f"{one.id}  {one.tenant_id}  {one.source}  {one.kind.value}, since {facts['added_at']} by "
+                f"{one.added_by}{until}"
+            )
+            click.echo(json.dumps(facts) if as_json else words)
+
+
+def _revoke_command(operator: Operator) -> click.Command:
+    @click.command("revoke")
     @click.argument("token_id", metavar="ID")
     @_SETTINGS
     def revoke(token_id: str, settings_path: Path | None) -> None:
@@ -145,7 +163,7 @@ def collect_group(operator: Operator) -> click.Group:
             )  # fmt: skip
         click.echo(f"{token_id}: {revoked.source} of {revoked.tenant_id} may send no more")
 
-    return collect
+    return revoke
 
 
 def events_group(operator: Operator) -> click.Group:

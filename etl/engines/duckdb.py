@@ -158,3 +158,8 @@ def plain_errors() -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         raise DialerError(f"DuckDB cannot do it: {str(error).strip()}") from error
+    except RuntimeError as error:
+        # What DuckDB makes of a signal's KeyboardInterrupt.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error

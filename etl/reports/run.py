@@ -127,10 +127,5 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-    except RuntimeError as error:
-        # What DuckDB makes of a signal's KeyboardInterrupt.
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGTERM, before)
